@@ -1,1 +1,10 @@
+//! Where restow keeps bytes: layers over `object_store`, the encryption container, the repository format and its
+//! protocols. No DataFusion here: this crate builds and tests in seconds.
 
+pub mod blocks;
+pub mod container;
+pub mod keys;
+pub mod local;
+pub mod location;
+pub mod repository;
+pub mod run_state;

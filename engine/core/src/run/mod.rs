@@ -1,0 +1,181 @@
+//! A run: open, compile, take up or begin, write every split, commit.
+
+mod datasets;
+mod intent;
+mod opened;
+mod summary;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::Utc;
+use restow_spec::pipeline::{DatasetFailure, Pipeline};
+use restow_store::run_state::Outcome;
+use tokio::sync::Semaphore;
+
+pub use intent::{Asked, ask_hash};
+pub use opened::{OpenedPipeline, default_parallel, open_pipeline};
+pub use summary::{DatasetSummary, RunStatus, RunSummary, StageProfile};
+
+use crate::compile::{Compiler, Selection};
+use crate::error::{EngineError, ExitClass, Result};
+use crate::exec::{RejectBudget, RetryPolicy};
+use crate::progress::Progress;
+use crate::stage::{CommitRequest, DatasetOutcome, OpenContext, Registry};
+use datasets::Writing;
+use intent::Begun;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct RunRequest<'a> {
+    /// The checked pipeline.
+    pub pipeline: &'a Pipeline,
+    /// The stages of this build.
+    pub registry: &'a Registry,
+    /// Clock, environment, folder, connections.
+    pub context: OpenContext,
+    /// `--objects` and `--properties`.
+    pub selection: Selection,
+    /// Abandon an unfinished run first instead of taking it up.
+    pub fresh: bool,
+    /// Live figures.
+    pub progress: Arc<Progress>,
+}
+
+/// Runs a pipeline to its commit.
+///
+/// # Errors
+/// Nothing was committed. Where a server or store stayed away the run can be taken up by the same call.
+pub async fn run(request: RunRequest<'_>) -> Result<RunSummary> {
+    let began = Instant::now();
+    let opened = open_pipeline(request.pipeline, request.registry, &request.context, true).await?;
+    for notice in opened.sink.notices() {
+        request.progress.say(notice);
+    }
+    let asked = Asked::of(&request, &opened);
+    let begun = intent::begin(&request, &opened, &asked).await?;
+    let writing = prepare(&request, &opened, &begun).await?;
+    let outcomes = datasets::write_all(&request, &opened, &begun, &writing).await?;
+    let failures = failures(&outcomes);
+    if let Some(error) = verdict(request.pipeline.on_error.dataset, &outcomes, failures) {
+        return Err(error);
+    }
+    let committed = commit(&request, &opened, &begun, &outcomes).await?;
+    if opened.sink.run_state().is_none() {
+        opened.state.outcome(&begun.intent.run_id, Outcome::Done).await?;
+    }
+    release(&request, &opened, &begun).await;
+    Ok(RunSummary::of(&request, &writing, &begun, outcomes, committed, began.elapsed()))
+}
+
+/// Compiles everything and checks it against the target, before the first row is read.
+async fn prepare(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begun) -> Result<Writing> {
+    let pipeline = request.pipeline;
+    let compiler = Compiler {
+        registry: request.registry,
+        session: opened.session.clone(),
+        stages: &pipeline.rows,
+        selection: &request.selection,
+        now: begun.intent.created,
+        parallel: request.context.parallel,
+    };
+    let mut compiled = Vec::new();
+    let mut problems = Vec::new();
+    for dataset in opened.source.datasets().iter().filter(|dataset| request.selection.wants(&dataset.name)) {
+        let splits = begun.splits_of(&dataset.name);
+        match compiler.dataset(&opened.source, dataset, splits, Some(opened.sink.as_ref())).await {
+            Ok(dataset) => compiled.push(dataset),
+            Err(error) => problems.push(error),
+        }
+    }
+    // A dataset that does not fit the pipeline is a wrong pipeline, not a failed dataset: nothing is written.
+    if let Some(first) = problems.into_iter().next() {
+        return Err(first);
+    }
+    let datasets: Vec<_> = compiled.iter().map(|dataset| dataset.sink.clone()).collect();
+    if datasets.is_empty() {
+        return Err(EngineError::new(ExitClass::NotFound, format!("{} has no dataset that was asked for", opened.source.identity().address))
+            .with_hint("`restow plan` shows the datasets of a pipeline"));
+    }
+    opened.sink.check(&datasets)?;
+    opened.sink.prepare(&begun.intent.run_id, &begun.intent.snapshot_id, &datasets).await?;
+    let retry = &pipeline.on_error.retry;
+    Ok(Writing {
+        compiled,
+        retry: RetryPolicy { attempts: retry.attempts.max(1), first_delay: retry.delay, max_delay: retry.max_delay },
+        budget: Arc::new(RejectBudget::new(pipeline.on_error.max_rejects)),
+        permits: Arc::new(Semaphore::new(request.context.parallel.max(1))),
+    })
+}
+
+fn failures(outcomes: &[(DatasetOutcome, Option<EngineError>)]) -> usize {
+    outcomes.iter().filter(|(outcome, _)| outcome.failure.is_some()).count()
+}
+
+/// Whether the failures of datasets keep the run from committing.
+fn verdict(
+    policy: DatasetFailure,
+    outcomes: &[(DatasetOutcome, Option<EngineError>)],
+    failures: usize,
+) -> Option<EngineError> {
+    let errors = || outcomes.iter().filter_map(|(_, error)| error.as_ref());
+    // Whoever stayed away may come back: leave the run uncommitted and resumable.
+    let away = errors().find(|error| matches!(error.class(), ExitClass::Unreachable | ExitClass::NoSpace | ExitClass::LostRace));
+    let fatal = away.or_else(|| {
+        let all_failed = failures == outcomes.len();
+        (failures > 0 && (all_failed || policy == DatasetFailure::Fail)).then(|| errors().next()).flatten()
+    })?;
+    let mut error = EngineError::new(fatal.class(), fatal.message()).with_retry(fatal.retry());
+    error = error.with_hint(fatal.hint().unwrap_or("nothing was committed; earlier snapshots are untouched"));
+    if let Some(place) = fatal.place() {
+        error = error.at(place.pointer.clone());
+    }
+    Some(error)
+}
+
+async fn commit(
+    request: &RunRequest<'_>,
+    opened: &OpenedPipeline,
+    begun: &Begun,
+    outcomes: &[(DatasetOutcome, Option<EngineError>)],
+) -> Result<crate::stage::Committed> {
+    let intent = &begun.intent;
+    let commit = CommitRequest {
+        run: intent.run_id.clone(),
+        snapshot: intent.snapshot_id.clone(),
+        nonce: intent.nonce.clone(),
+        started: intent.created,
+        finished: Utc::now(),
+        pipeline_name: request.pipeline.name.clone(),
+        pipeline: request.pipeline.redacted.clone(),
+        pipeline_hash: intent.pipeline_hash.clone(),
+        source: opened.source.identity(),
+        token: begun.token(),
+        datasets: outcomes.iter().map(|(outcome, _)| outcome.clone()).collect(),
+        artifacts: opened.source.artifacts().to_vec(),
+    };
+    let policy = RetryPolicy {
+        attempts: request.pipeline.on_error.retry.attempts.max(1),
+        first_delay: request.pipeline.on_error.retry.delay,
+        max_delay: request.pipeline.on_error.retry.max_delay,
+    };
+    let mut tries = 1;
+    loop {
+        let error = match opened.sink.commit(commit.clone()).await {
+            Ok(committed) => return Ok(committed),
+            Err(error) => error,
+        };
+        let Some(pause) = policy.pause(tries, &error) else { return Err(error) };
+        request.progress.retry(&error, tries, pause);
+        tokio::time::sleep(pause).await;
+        tries += 1;
+    }
+}
+
+/// Gives up what the source pinned. The snapshot stands whether this succeeds or not.
+async fn release(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begun) {
+    if let Err(error) = opened.source.release(&begun.token()).await {
+        request.progress.say(format!("the source could not be released: {error}; the run is complete"));
+    }
+}
+

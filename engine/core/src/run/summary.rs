@@ -1,0 +1,187 @@
+//! What a run did, for people and for machines.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::RunRequest;
+use super::datasets::Writing;
+use super::intent::Begun;
+use crate::error::EngineError;
+use crate::exec::CountPoint;
+use crate::stage::{CommitReport, Committed, DatasetOutcome, Receipt, SplitCounts};
+
+/// How a run ended that committed something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Everything that was asked for (exit code 0).
+    Done,
+    /// With rejected rows, a failed dataset, or ids that were not found (exit code 3).
+    Incomplete,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunSummary {
+    /// How it ended.
+    pub status: RunStatus,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The run's id.
+    pub run: String,
+    /// Whether an earlier attempt was taken up.
+    pub resumed: bool,
+    /// The snapshot's id, where the sink makes snapshots.
+    pub snapshot: Option<String>,
+    /// The figures of all datasets.
+    pub counts: SplitCounts,
+    /// Bytes of the written rows in memory (Arrow).
+    pub plain_bytes: u64,
+    /// Stored bytes of the data.
+    pub stored_bytes: u64,
+    /// Time from start to commit, in seconds.
+    pub seconds: f64,
+    /// Each dataset.
+    pub datasets: Vec<DatasetSummary>,
+    /// Time and rows of each stage over all splits, from the source to the sink.
+    pub profile: Vec<StageProfile>,
+    /// The stage that took the most time.
+    pub bottleneck: Option<String>,
+    /// Ids of `--objects` that no dataset had.
+    pub missing_ids: Vec<String>,
+    /// Objects with rejected rows, in the run state.
+    pub rejects: Vec<String>,
+    /// What was made and how to get it back.
+    pub report: CommitReport,
+}
+
+/// One dataset of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct DatasetSummary {
+    /// Its name.
+    pub name: String,
+    /// Its figures.
+    pub counts: SplitCounts,
+    /// How many splits it had.
+    pub splits: usize,
+    /// Stored bytes of its data.
+    pub stored_bytes: u64,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// One stage of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageProfile {
+    /// The stage: `scan`, `filter 1`, `map`, `sink`.
+    pub stage: String,
+    /// Time spent in it alone, summed over all splits, in seconds.
+    pub seconds: f64,
+}
+
+impl RunSummary {
+    pub(super) fn of(
+        request: &RunRequest<'_>,
+        writing: &Writing,
+        begun: &Begun,
+        outcomes: Vec<(DatasetOutcome, Option<EngineError>)>,
+        committed: Committed,
+        took: Duration,
+    ) -> Self {
+        let mut counts = SplitCounts::default();
+        let (mut plain_bytes, mut stored_bytes) = (0, 0);
+        let (mut datasets, mut rejects) = (Vec::new(), Vec::new());
+        for (outcome, _) in outcomes.iter() {
+            let summary = dataset_summary(outcome);
+            counts.add(&summary.counts);
+            stored_bytes += summary.stored_bytes;
+            plain_bytes += outcome.receipts.iter().map(|receipt| receipt.output.plain_bytes).sum::<u64>();
+            rejects.extend(outcome.receipts.iter().filter_map(|receipt| receipt.rejects.clone()));
+            datasets.push(summary);
+        }
+        let profile = profile(writing, &outcomes);
+        let slowest = profile.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds)).map(|stage| stage.stage.clone());
+        let missing_ids = missing_ids(writing);
+        let failed = datasets.iter().any(|dataset| dataset.failure.is_some());
+        let incomplete = failed || counts.rejected > 0 || !missing_ids.is_empty();
+        Self {
+            status: if incomplete { RunStatus::Incomplete } else { RunStatus::Done },
+            pipeline: request.pipeline.name.clone(),
+            run: begun.intent.run_id.clone(),
+            resumed: begun.resumed,
+            snapshot: committed.snapshot,
+            counts,
+            plain_bytes,
+            stored_bytes,
+            seconds: took.as_secs_f64(),
+            datasets,
+            bottleneck: slowest,
+            profile,
+            missing_ids,
+            rejects,
+            report: committed.report,
+        }
+    }
+}
+
+fn dataset_summary(outcome: &DatasetOutcome) -> DatasetSummary {
+    let mut counts = SplitCounts::default();
+    for receipt in &outcome.receipts {
+        counts.add(&receipt.counts);
+    }
+    DatasetSummary {
+        name: outcome.dataset.name.clone(),
+        counts,
+        splits: outcome.receipts.len(),
+        stored_bytes: outcome.receipts.iter().map(|receipt| receipt.output.stored_bytes).sum(),
+        failure: outcome.failure.clone(),
+    }
+}
+
+/// An id is missing only where no dataset had it.
+fn missing_ids(writing: &Writing) -> Vec<String> {
+    let mut filters = writing.compiled.iter().filter_map(|dataset| dataset.ids.as_ref());
+    let Some(first) = filters.next() else { return Vec::new() };
+    let mut missing = first.missing();
+    let mut wanted: Vec<String> = first.wanted().into_iter().map(str::to_owned).collect();
+    for ids in filters {
+        let absent = ids.missing();
+        let asked: Vec<String> = ids.wanted().into_iter().map(str::to_owned).collect();
+        missing.retain(|id| !asked.contains(id) || absent.contains(id));
+        missing.extend(absent.into_iter().filter(|id| !wanted.contains(id)));
+        wanted.extend(asked);
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    missing
+}
+
+fn profile(writing: &Writing, outcomes: &[(DatasetOutcome, Option<EngineError>)]) -> Vec<StageProfile> {
+    let mut profile: Vec<StageProfile> = Vec::new();
+    for (dataset, (outcome, _)) in writing.compiled.iter().zip(outcomes) {
+        let names: Vec<String> = dataset.plan.points.iter().map(stage_name).chain(["sink".to_owned()]).collect();
+        for receipt in &outcome.receipts {
+            add_times(&mut profile, &names, receipt);
+        }
+    }
+    profile
+}
+
+fn add_times(profile: &mut Vec<StageProfile>, names: &[String], receipt: &Receipt) {
+    for (name, nanoseconds) in names.iter().zip(&receipt.stage_nanoseconds) {
+        let seconds = Duration::from_nanos(*nanoseconds).as_secs_f64();
+        match profile.iter_mut().find(|stage| stage.stage == *name) {
+            Some(stage) => stage.seconds += seconds,
+            None => profile.push(StageProfile { stage: name.clone(), seconds }),
+        }
+    }
+}
+
+fn stage_name(point: &CountPoint) -> String {
+    match point {
+        CountPoint::Scanned => "scan".to_owned(),
+        CountPoint::FilterIn(_) | CountPoint::Writer => "map".to_owned(),
+        CountPoint::FilterOut(number) => format!("filter {}", number + 1),
+    }
+}

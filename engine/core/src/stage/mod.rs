@@ -1,0 +1,25 @@
+//! The contract of a stage. A connector author writes a split reader and a batch writer; the engine owns every
+//! ExecutionPlan, retry, progress, count, reject and resume.
+
+mod context;
+mod receipt;
+mod registry;
+mod row;
+mod sink;
+mod source;
+
+pub use context::{Connection, OpenContext};
+pub use receipt::{Receipt, SplitCounts};
+pub use registry::Registry;
+pub use row::{RowContext, RowStageFactory, Rows};
+pub use sink::{
+    Abandoned, ByteStages, CommitReport, CommitRequest, Committed, DatasetOutcome, Sink, SinkContext, SinkDataset, SinkFactory, SplitOutput,
+    SplitTarget, SplitWriter, WriteReport,
+};
+pub use source::{
+    Artifact, Dataset, Evidence, Pushdown, ReadRequest, Reject, Source, SourceFactory, SourceIdentity, Split, SplitEvent,
+    SplitStream,
+};
+
+/// The split id of a dataset that is written as one gathered stream.
+pub const GATHERED: &str = "all";

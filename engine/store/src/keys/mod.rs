@@ -1,0 +1,30 @@
+//! Keys of an encrypted repository: where a user's secret comes from, the keyring that wraps the master keys with it,
+//! and what is derived from the masters.
+//!
+//! Normative bytes: `schemas/repository-format.md`, headings "Keyring" and "Container". Everything here that reads a
+//! file, runs a command or computes argon2id blocks: call it from `tokio::task::spawn_blocking`.
+
+mod chain;
+mod change;
+mod derive;
+mod error;
+mod key_file;
+mod keyring;
+mod material;
+mod opened;
+mod slot;
+mod source;
+
+pub use chain::{Warning, open_chain};
+pub use change::{add_slot, create_first, remove_slot, replace_recovery_slot, rotate};
+pub use derive::{DerivedKey, Kind};
+pub use error::KeyError;
+pub use key_file::KeyFileState;
+pub use keyring::{KEYRING_FORMAT, Keyring, MAX_KEYRING_BYTES, RepositoryId};
+pub use material::{MasterKey, Passphrase, RecoveryKey, RepositoryKey, Unlocker, format_key, parse_key};
+pub use opened::Keys;
+pub use slot::{Argon2Parameters, SlotInfo, SlotKind};
+pub use source::KeySource;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,221 @@
+//! Parquet, with the settings that embeddings need.
+//!
+//! Row groups are sized in bytes, because a row with an embedding is wide. Floats of vectors are stored as
+//! BYTE_STREAM_SPLIT without a dictionary and without statistics (their bytes compress by plane; a minimum of a vector's
+//! elements helps nobody). The id column has a bloom filter. The Arrow schema is embedded, so that every type and all
+//! field metadata come back as they were.
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+use restow_core::record::{Role, Roles};
+use restow_core::{EngineError, Result};
+
+use super::encode::BatchWriter;
+use super::options::{PageCompression, ParquetOptions};
+
+/// Longest minimum or maximum that is kept of a text column, in bytes.
+const STATISTICS_BYTES: usize = 64;
+/// Share of ids that the bloom filter wrongly says may be there.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+/// Ids for which a bloom filter is laid out at most; it is folded down to what a row group really holds.
+const BLOOM_MAX_IDS: u64 = 1 << 20;
+
+/// The writer of one file.
+pub(super) struct ParquetFile {
+    writer: ArrowWriter<Vec<u8>>,
+    /// Bytes of a row group, as Arrow arrays.
+    row_group: usize,
+    /// Arrow bytes in the row group that is open.
+    open: usize,
+}
+
+impl ParquetFile {
+    pub(super) fn new(options: &ParquetOptions, schema: &SchemaRef) -> Result<Self> {
+        let properties = writer_properties(options, schema)?;
+        let options_ = ArrowWriterOptions::new().with_properties(properties);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), SchemaRef::clone(schema), options_)?;
+        let row_group = usize::try_from(options.row_group.bytes()).unwrap_or(usize::MAX).max(1);
+        Ok(Self { writer, row_group, open: 0 })
+    }
+}
+
+impl BatchWriter for ParquetFile {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let width = (batch_bytes(batch) / batch.num_rows().max(1)).max(1);
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let fit = (self.row_group.saturating_sub(self.open) / width).max(1);
+            let rows = fit.min(batch.num_rows() - from);
+            self.writer.write(&batch.slice(from, rows))?;
+            from += rows;
+            self.open = self.open.saturating_add(rows.saturating_mul(width));
+            if self.open >= self.row_group || self.writer.in_progress_rows() == 0 {
+                self.writer.flush()?;
+                self.open = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        std::mem::take(self.writer.inner_mut())
+    }
+
+    fn buffered(&self) -> usize {
+        self.writer.memory_size()
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(Vec<u8>, Option<u64>)> {
+        self.writer.finish()?;
+        let bytes = std::mem::take(self.writer.inner_mut());
+        let footer = footer_bytes(&bytes);
+        Ok((bytes, footer))
+    }
+}
+
+/// The properties with which a file of this schema is written.
+///
+/// # Errors
+/// The compression level does not exist.
+pub fn writer_properties(options: &ParquetOptions, schema: &Schema) -> Result<WriterProperties> {
+    let rows = usize::try_from(options.max_rows).unwrap_or(usize::MAX).max(1);
+    let mut builder = WriterProperties::builder()
+        .set_created_by(format!("restow {}", env!("CARGO_PKG_VERSION")))
+        .set_compression(compression(options)?)
+        .set_max_row_group_row_count(Some(rows))
+        .set_statistics_truncate_length(Some(STATISTICS_BYTES))
+        .set_column_index_truncate_length(Some(STATISTICS_BYTES));
+    let roles = Roles::of(schema);
+    for field in schema.fields() {
+        let path = vec![field.name().clone()];
+        builder = encodings(builder, field, path, false);
+        if roles.get(field.name()) == Role::Id && bloom_type(field.data_type()) {
+            let path = ColumnPath::new(vec![field.name().clone()]);
+            builder = builder
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
+                .set_column_bloom_filter_max_ndv(path, options.max_rows.min(BLOOM_MAX_IDS));
+        }
+    }
+    Ok(builder.build())
+}
+
+/// What Parquet cannot hold: the first part of the type, in words.
+pub(super) fn unsupported(data_type: &DataType) -> Option<String> {
+    match data_type {
+        DataType::Interval(IntervalUnit::MonthDayNano)
+        | DataType::Union(..)
+        | DataType::RunEndEncoded(..)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_) => Some(data_type.to_string()),
+        DataType::Struct(fields) if fields.is_empty() => Some("a struct without fields".to_owned()),
+        // parquet-rs reads back a list of length zero with its nulls gone.
+        DataType::FixedSizeList(_, 0) => Some("vectors of dimension 0".to_owned()),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::Map(item, _) => {
+            unsupported(item.data_type())
+        }
+        DataType::Struct(fields) => fields.iter().find_map(|field| unsupported(field.data_type())),
+        DataType::Dictionary(_, value) => unsupported(value),
+        _ => None,
+    }
+}
+
+fn compression(options: &ParquetOptions) -> Result<Compression> {
+    Ok(match options.compression {
+        PageCompression::Zstd => {
+            let level = i32::try_from(options.level.unwrap_or(3)).unwrap_or(i32::MAX);
+            Compression::ZSTD(ZstdLevel::try_new(level).map_err(|_| no_level("zstd", level))?)
+        }
+        PageCompression::Gzip => {
+            let level = options.level.unwrap_or(6);
+            Compression::GZIP(GzipLevel::try_new(level).map_err(|_| no_level("gzip", level))?)
+        }
+        PageCompression::Lz4 => Compression::LZ4_RAW,
+        PageCompression::Snappy => Compression::SNAPPY,
+        PageCompression::None => Compression::UNCOMPRESSED,
+    })
+}
+
+fn no_level(compression: &str, level: impl std::fmt::Display) -> EngineError {
+    EngineError::usage(format!("codec parquet: {compression} has no level {level}"))
+}
+
+/// Sets the encoding of every leaf below a field. The encoding of a leaf that keeps its dictionary is what it falls
+/// back to when the dictionary grows too large.
+fn encodings(
+    builder: WriterPropertiesBuilder,
+    field: &Field,
+    path: Vec<String>,
+    in_vector: bool,
+) -> WriterPropertiesBuilder {
+    match field.data_type() {
+        DataType::FixedSizeList(item, _) => {
+            encodings(builder, item, below(path, &["list", item.name()]), item.data_type().is_floating() || in_vector)
+        }
+        DataType::List(item) | DataType::LargeList(item) => {
+            encodings(builder, item, below(path, &["list", item.name()]), in_vector)
+        }
+        DataType::Struct(fields) => fields.iter().fold(builder, |builder, child| {
+            encodings(builder, child, below(path.clone(), &[child.name()]), in_vector)
+        }),
+        leaf => leaf_encoding(builder, leaf, ColumnPath::new(path), in_vector),
+    }
+}
+
+fn leaf_encoding(
+    builder: WriterPropertiesBuilder,
+    data_type: &DataType,
+    path: ColumnPath,
+    in_vector: bool,
+) -> WriterPropertiesBuilder {
+    match data_type {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 if in_vector => builder
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path.clone(), Encoding::BYTE_STREAM_SPLIT)
+            .set_column_statistics_enabled(path, EnabledStatistics::None),
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+            builder.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT)
+        }
+        DataType::Int32
+        | DataType::Int64
+        | DataType::UInt32
+        | DataType::UInt64
+        | DataType::Date32
+        | DataType::Timestamp(..) => builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+        _ => builder,
+    }
+}
+
+fn below(mut path: Vec<String>, names: &[&str]) -> Vec<String> {
+    path.extend(names.iter().map(|name| (*name).to_owned()));
+    path
+}
+
+fn bloom_type(data_type: &DataType) -> bool {
+    data_type.is_integer()
+        || matches!(
+            data_type,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Binary | DataType::FixedSizeBinary(_)
+        )
+}
+
+/// Bytes of the rows of a batch, without what its buffers hold beyond them.
+pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
+    let sizes = batch.columns().iter().map(|column| {
+        let data = column.to_data();
+        data.get_slice_memory_size().unwrap_or_else(|_| data.get_array_memory_size())
+    });
+    sizes.sum()
+}
+
+/// A Parquet file ends with its metadata, the length of that (u32, little-endian) and `PAR1`.
+fn footer_bytes(tail: &[u8]) -> Option<u64> {
+    let (rest, _magic) = tail.split_last_chunk::<4>()?;
+    let (_, length) = rest.split_last_chunk::<4>()?;
+    Some(u64::from(u32::from_le_bytes(*length)) + 8)
+}

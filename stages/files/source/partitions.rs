@@ -1,0 +1,76 @@
+//! Columns that stand in the names of folders: `year=2024/country=FR/`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::FieldRef;
+use datafusion::common::ScalarValue;
+use restow_core::Result;
+
+use super::super::config::Columns;
+use super::super::error::FilesError;
+use super::super::find::FoundFile;
+use crate::codec::types::parse_field;
+
+/// What Hive writes for null.
+const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// The fields of the partition columns.
+///
+/// # Errors
+/// A type is unknown.
+pub(super) fn fields(columns: &Columns) -> Result<Vec<FieldRef>> {
+    columns.0.iter().map(|(column, name)| Ok(Arc::new(parse_field(column, name)?))).collect()
+}
+
+/// Their values for one file.
+///
+/// # Errors
+/// The path lacks a folder, or its value is not of the type.
+pub(super) fn values(file: &FoundFile, fields: &[FieldRef]) -> Result<Vec<ScalarValue>> {
+    fields.iter().map(|field| value(file, field)).collect()
+}
+
+fn value(file: &FoundFile, field: &FieldRef) -> Result<ScalarValue> {
+    let folders = file.meta.location.as_ref().split('/');
+    // The folder nearest to the file counts, where two have the same name.
+    let found = folders.filter_map(|part| decode(part).split_once('=').map(owned)).filter(|(name, _)| name == field.name());
+    let Some((column, value)) = found.last() else {
+        return Err(FilesError::NoPartition { file: file.shown.clone(), column: field.name().clone() }.into());
+    };
+    if value == NULL {
+        return Ok(ScalarValue::try_from(field.data_type())?);
+    }
+    let type_name = field.data_type().to_string();
+    ScalarValue::Utf8(Some(value.clone())).cast_to(field.data_type()).map_err(|_| {
+        FilesError::PartitionValue { file: file.shown.clone(), column, value, type_name }.into()
+    })
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+/// Takes out percent encoding; object stores and Hive both put it into paths, so it may be there twice.
+fn decode(text: &str) -> String {
+    let once = decode_once(text);
+    if once == text { once } else { decode_once(&once) }
+}
+
+fn decode_once(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let code = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (first, code) {
+            (b'%', Some(code)) => {
+                bytes.push(code);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
