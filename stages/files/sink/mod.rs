@@ -12,16 +12,18 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use restow_core::stage::{
-    ByteStages, CommitRequest, Committed, Receipt, Sink, SinkContext, SinkDataset, SinkFactory, SplitTarget, SplitWriter,
+    Abandoned, ByteStages, CommitRequest, Committed, Receipt, Sink, SinkContext, SinkDataset, SinkFactory, SplitTarget, SplitWriter,
 };
 use restow_core::{EngineError, Result};
 use restow_spec::pipeline::Component;
 use restow_store::keys::Keys;
 use restow_store::location::Location;
-use serde_json::json;
+use restow_store::repository::SnapshotId;
+use serde::{Deserialize, Serialize};
 
 use super::config::{Compression, Format, Layout, SinkOptions};
 use super::error::FilesError;
@@ -68,6 +70,13 @@ pub(super) struct Target {
     /// The keys of an encrypted export; none yet where the sink was opened only to plan.
     keys: Option<Keys>,
     encrypted: bool,
+}
+
+/// What [`RUN`] holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Mark {
+    run: String,
+    snapshot: String,
 }
 
 /// The names of a file, below the target.
@@ -159,10 +168,26 @@ impl Target {
         FilesError::Exists { path: self.shown.clone(), by }.into()
     }
 
+    /// The runs that write here and have not finished.
+    async fn marks(&self) -> Result<Vec<Mark>> {
+        let store = &self.location.store;
+        let folder = self.place(UNFINISHED)?;
+        let listed: Vec<_> = store.list(Some(&folder)).try_collect().await?;
+        let mut marks = Vec::new();
+        for meta in listed {
+            if meta.location.filename() == Some(RUN) {
+                let bytes = store.get(&meta.location).await?.bytes().await?;
+                marks.extend(serde_json::from_slice::<Mark>(&bytes).ok());
+            }
+        }
+        Ok(marks)
+    }
+
     /// Leaves a mark that this run writes here; says whether it was there already.
-    async fn mark(&self, run: &str, snapshot: &str) -> Result<bool> {
+    async fn mark(&self, run: &str, snapshot: &SnapshotId) -> Result<bool> {
         let path = self.place(&format!("{}/{RUN}", Self::run_folder(run)))?;
-        let text = json!({ "run": run, "snapshot": snapshot, "note": "files of a run that has not finished" }).to_string();
+        let mark = Mark { run: run.to_owned(), snapshot: snapshot.as_str().to_owned() };
+        let text = serde_json::to_vec(&mark).map_err(|error| EngineError::failed(format!("{RUN}: {error}")))?;
         match self.location.store.put_opts(&path, text.into(), PutMode::Create.into()).await {
             Ok(_) => Ok(false),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(true),
@@ -211,7 +236,7 @@ impl Sink for FilesSink {
         Ok(())
     }
 
-    async fn prepare(&self, run: &str, snapshot: &str, datasets: &[SinkDataset]) -> Result<()> {
+    async fn prepare(&self, run: &str, snapshot: &SnapshotId, datasets: &[SinkDataset]) -> Result<()> {
         let target = &self.target;
         match Export::read(&target.location, &target.shown).await? {
             // A resumed run whose commit came through, and only its reply was lost.
@@ -251,6 +276,21 @@ impl Sink for FilesSink {
             }
         }
         Ok(true)
+    }
+
+    async fn abandon(&self, snapshot: &SnapshotId, nonce: &str) -> Result<Abandoned> {
+        let target = &self.target;
+        if let Some(export) = Export::read(&target.location, &target.shown).await?
+            && export.nonce == nonce
+        {
+            return Err(target.exists(&export));
+        }
+        for mark in target.marks().await? {
+            if mark.snapshot == snapshot.as_str() {
+                target.forget(&mark.run).await;
+            }
+        }
+        Ok(Abandoned::ByOutcome)
     }
 
     async fn commit(&self, request: CommitRequest) -> Result<Committed> {

@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStoreExt;
 use restow_core::stage::{ReadRequest, Split, SplitOutput, SplitTarget, SplitWriter, WriteReport};
 use restow_core::{EngineError, Result};
 use restow_store::repository::{DigestTap, random_hex};

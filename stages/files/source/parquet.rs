@@ -15,6 +15,7 @@ use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreUrl};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -123,7 +124,7 @@ pub(super) fn scan(scan: Scan<'_>) -> Result<(SendableRecordBatchStream, Arc<Ato
         footer: Arc::clone(&scan.footer),
         fetched: Arc::clone(&fetched),
     };
-    let table = TableSchema::from_file_schema(Arc::clone(scan.schema));
+    let table = TableSchema::from(Arc::clone(scan.schema));
     let mut source = ParquetSource::new(table)
         .with_parquet_file_reader_factory(Arc::new(readers))
         .with_pushdown_filters(true)
@@ -180,7 +181,7 @@ fn predicate(filters: &[Expr], schema: &SchemaRef) -> Result<Option<Arc<dyn Phys
         })
     })?;
     let columns = DFSchema::try_from(Arc::clone(schema))?;
-    Ok(Some(create_physical_expr(&bare.data, &columns, &ExecutionProps::new())?))
+    Ok(Some(create_physical_expr(&bare.data, &columns, &ExecutionProps::new(), &PhysicalPlanningContext::default())?))
 }
 
 /// Makes readers of one file that know its footer.

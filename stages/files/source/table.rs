@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use futures::{StreamExt, TryStreamExt, stream};
-use parquet::file::metadata::ParquetMetaData;
+use ::parquet::file::metadata::ParquetMetaData;
 use restow_core::Result;
 use restow_core::record::{self, RESERVED_PREFIX, Role, Roles};
 use restow_core::stage::Dataset;
@@ -167,13 +167,13 @@ type Footers = Vec<(u64, Option<Arc<ParquetMetaData>>)>;
 
 /// The columns of Parquet files, and per file its rows and its footer.
 async fn parquet_columns(group: &Group, declared: &Columns) -> Result<(Schema, Footers)> {
-    let mut read = stream::iter(group.files.iter().map(|file| async move {
-        let footer = parquet::footer(file).await?;
-        Ok::<_, restow_core::EngineError>((file, footer))
+    let mut read = stream::iter(group.files.clone().into_iter().map(|file| async move {
+        parquet::footer(&file).await
     }))
     .buffered(FOOTERS_AT_ONCE);
     let (mut merged, mut footers, mut kept) = (Merge::new(group, declared)?, Footers::new(), 0);
-    while let Some((file, footer)) = read.try_next().await? {
+    for file in &group.files {
+        let Some(footer) = read.try_next().await? else { break };
         merged.add(file, &parquet::schema_of(file, &footer)?)?;
         let rows = u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0);
         kept += footer.memory_size();

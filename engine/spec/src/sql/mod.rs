@@ -3,6 +3,7 @@
 //! The dialect is the generic one, as in DataFusion's own default, and identifiers are case-sensitive.
 
 mod columns;
+mod dialect;
 mod query;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use sqlparser::ast::{DataType, Expr, Query};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use dialect::Bounded;
 
 pub(crate) use columns::{Columns, Gone, check_expression_columns, query_columns};
 
@@ -59,9 +62,7 @@ pub fn expression(text: &str) -> Result<Expr, SqlError> {
         let error = SqlError::new("E503", format!("{} is a statement, not an expression", word.0), word.1);
         return Err(error.help("write a condition or a value, such as: year > 2000"));
     }
-    let mut parser = parser(tokens.clone());
-    let expression = parser.parse_expr().map_err(|error| syntax(&error, &tokens))?;
-    end(&parser, &tokens)?;
+    let expression = parse(&tokens, |parser| parser.parse_expr())?;
     query::check_expression(&expression)?;
     Ok(expression)
 }
@@ -70,13 +71,7 @@ pub fn expression(text: &str) -> Result<Expr, SqlError> {
 pub fn query(text: &str) -> Result<Query, SqlError> {
     let tokens = tokens(text)?;
     query::first_word(&tokens)?;
-    let mut parser = parser(tokens.clone());
-    let query = parser.parse_query().map_err(|error| syntax(&error, &tokens))?;
-    if parser.consume_token(&Token::SemiColon) && parser.peek_token().token != Token::EOF {
-        let error = SqlError::new("E503", "a second statement", start_of(&parser.peek_token()));
-        return Err(error.help("one transform holds one SELECT"));
-    }
-    end(&parser, &tokens)?;
+    let query = parse(&tokens, |parser| parser.parse_query())?;
     query::check(&query)?;
     Ok(*query)
 }
@@ -84,9 +79,7 @@ pub fn query(text: &str) -> Result<Query, SqlError> {
 /// Parses a type such as `int` or `decimal(10, 2)`.
 pub fn data_type(text: &str) -> Result<DataType, SqlError> {
     let tokens = tokens(text)?;
-    let mut parser = parser(tokens.clone());
-    let kind = parser.parse_data_type().map_err(|error| syntax(&error, &tokens))?;
-    end(&parser, &tokens)?;
+    let kind = parse(&tokens, |parser| parser.parse_data_type())?;
     if let DataType::Custom(name, _) = &kind {
         let name = name.to_string();
         let help = crate::suggest::help(&name.to_lowercase(), "types", TYPES.iter().copied());
@@ -102,8 +95,25 @@ const TYPES: &[&str] = &[
     "date", "time", "timestamp", "bytea",
 ];
 
-fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
-    Parser::new(&GenericDialect {}).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens)
+/// Runs one parser over the tokens to their end, within its bounds.
+fn parse<T>(
+    tokens: &[TokenWithSpan],
+    read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+) -> Result<T, SqlError> {
+    let dialect = Bounded::new();
+    let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens.to_vec());
+    let result = read(&mut parser);
+    if dialect.is_exhausted() {
+        return Err(SqlError::new("E505", "SQL too complex to parse: nested alternatives", (0, 0, 1))
+            .help("nest less deeply, or split it over several stages"));
+    }
+    let found = result.map_err(|error| syntax(&error, tokens))?;
+    if parser.consume_token(&Token::SemiColon) && parser.peek_token().token != Token::EOF {
+        let error = SqlError::new("E503", "a second statement", start_of(&parser.peek_token()));
+        return Err(error.help("one stage holds one SELECT"));
+    }
+    end(&parser, tokens)?;
+    Ok(found)
 }
 
 /// Splits into tokens, and refuses what would cost too much to parse.

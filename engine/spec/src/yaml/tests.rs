@@ -24,7 +24,7 @@ fn every_key_and_value_knows_its_place() {
     assert_eq!(spot(&document, document.value_place("/a")), (2, 4, "1"));
     assert_eq!(spot(&document, document.key_place("/b/0/ü")), (5, 5, "ü"));
     assert_eq!(spot(&document, document.value_place("/b/0/ü")), (5, 8, "\"t\\u00e9\""));
-    assert_eq!(spot(&document, document.value_place("/b/1/1/k")), (6, 16, "v"));
+    assert_eq!(spot(&document, document.value_place("/b/1/1/k")), (6, 15, "v"));
     assert_eq!(spot(&document, document.value_place("/b")), (3, 1, "b"));
     // Inside of an alias the place is where the value is written.
     assert_eq!(spot(&document, document.value_place("/e/d")), (7, 11, "2"));
@@ -70,7 +70,7 @@ fn a_place_inside_of_a_text_is_exact_for_every_style() {
 fn syntax_and_structure() {
     assert_eq!(
         messages("a: [1, 2\nb: 3\n"),
-        ["p.yaml:2:1: error[E001]: not valid YAML: while parsing a flow sequence, expected ',' or ']'\n  b: 3\n  ^"]
+        ["p.yaml:2:2: error[E001]: not valid YAML: illegal placement of ':' indicator\n  b: 3\n   ^"]
     );
     assert_eq!(
         messages("a: 1\nb: 2\na: 3\n"),

@@ -1,6 +1,6 @@
 //! Opening a keyring: every generation is read, the chain is checked, and what does not hold is skipped and said.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
@@ -60,41 +60,57 @@ impl fmt::Display for Warning {
 pub fn open_chain(generations: &[(u64, Bytes)], unlocker: &Unlocker) -> Result<(Keys, Vec<Warning>), KeyError> {
     let mut warnings = Vec::new();
     let rings = read(generations, &mut warnings)?;
-    let mut wallet = Wallet::new(unlocker);
-    let mut opened = BTreeMap::new();
-    let mut masters = Masters::new();
-    // Generations that are whole but do not hold; what follows one of them directly does not hold either.
-    let mut rejected = BTreeSet::new();
-    for ring in &rings {
-        let Some((slot, found)) = ring.open(&mut wallet)? else { continue };
-        if found.iter().any(|(epoch, m)| masters.get(epoch).is_some_and(|known| !known.same_as(m))) {
-            let problem = "it wraps other master keys than a generation before".to_owned();
-            warnings.push(Warning::Skipped { generation: ring.generation(), problem });
-            rejected.insert(ring.generation());
-            continue;
-        }
-        masters.extend(found.iter().map(|(epoch, master)| (*epoch, master.clone())));
-        opened.insert(ring.generation(), (slot, found));
-    }
+    let mut skipped = Skipped::default();
+    let Unlocked { masters, opened } = unlock(&rings, unlocker, &mut skipped)?;
     if opened.is_empty() {
         return Err(not_opened(&rings, &warnings));
     }
     let mut accepted: Vec<&Keyring> = Vec::new();
-    for ring in rings.iter().filter(|ring| !rejected.contains(&ring.generation())).collect::<Vec<_>>() {
+    for ring in &rings {
         let generation = ring.generation();
-        let verdict = match rejected.contains(&generation.saturating_sub(1)) {
+        if skipped.contains_key(&generation) {
+            continue;
+        }
+        let verdict = match skipped.contains_key(&generation.saturating_sub(1)) {
             true => Err("it follows one that breaks the chain".to_owned()),
             false => follows(ring, accepted.last().copied(), &masters)?,
         };
         match verdict {
             Ok(()) => accepted.push(ring),
             Err(problem) => {
-                warnings.push(Warning::Skipped { generation, problem });
-                rejected.insert(generation);
+                skipped.insert(generation, problem);
             }
         }
     }
+    warnings.extend(skipped.into_iter().map(|(generation, problem)| Warning::Skipped { generation, problem }));
     finish(&accepted, opened, warnings)
+}
+
+/// Generations that are whole and do not hold, and why. What directly follows one of them does not hold either.
+type Skipped = BTreeMap<u64, String>;
+
+/// What a secret gives.
+struct Unlocked {
+    /// The masters of all generations that it opens.
+    masters: Masters,
+    /// Slot and masters by generation.
+    opened: BTreeMap<u64, (SlotInfo, Masters)>,
+}
+
+/// Opens every generation that the secret opens. The wraps prove the masters: only who has the secret can make one.
+fn unlock(rings: &[Keyring], unlocker: &Unlocker, skipped: &mut Skipped) -> Result<Unlocked, KeyError> {
+    let mut wallet = Wallet::new(unlocker);
+    let mut all = Unlocked { masters: Masters::new(), opened: BTreeMap::new() };
+    for ring in rings {
+        let Some((slot, found)) = ring.open(&mut wallet)? else { continue };
+        if found.iter().any(|(epoch, m)| all.masters.get(epoch).is_some_and(|known| !known.same_as(m))) {
+            skipped.insert(ring.generation(), "it wraps other master keys than a generation before".to_owned());
+            continue;
+        }
+        all.masters.extend(found.iter().map(|(epoch, master)| (*epoch, master.clone())));
+        all.opened.insert(ring.generation(), (slot, found));
+    }
+    Ok(all)
 }
 
 /// The generations that parse, in order; the others become warnings.

@@ -88,3 +88,17 @@ async fn other_tasks_run_while_a_large_object_is_sealed_and_opened() {
     assert!(sealed >= 30 && count() >= sealed + 30, "{sealed}, {}", count());
     ticker.abort();
 }
+
+#[tokio::test]
+async fn zz_speed() {
+    let (store, _) = memory();
+    let bytes = bytes::Bytes::from(pattern(256 << 20));
+    let t = std::time::Instant::now();
+    store.put(&Path::from("x"), bytes.into()).await.unwrap();
+    println!("seal {:?}", t.elapsed());
+    let t = std::time::Instant::now();
+    use futures::StreamExt;
+    let mut s = store.get(&Path::from("x")).await.unwrap().into_stream();
+    while let Some(b) = s.next().await { b.unwrap(); }
+    println!("open {:?}", t.elapsed());
+}

@@ -1,0 +1,95 @@
+//! What every command has at hand.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use restow_core::stage::{OpenContext, Registry};
+use restow_spec::diagnostic::Diagnostic;
+use restow_spec::environment::Environment;
+use restow_spec::load::{LoadOptions, load};
+use restow_spec::pipeline::Pipeline;
+use restow_spec::settings::Settings;
+
+use crate::args::PipelineArgs;
+use crate::console::Console;
+use crate::context::{self, Limits};
+use crate::error::CliError;
+use crate::render::number::counted;
+
+/// The stages of this build, the streams, the environment.
+pub struct App {
+    /// The stages of this build.
+    pub registry: Registry,
+    /// Where to print.
+    pub console: Console,
+    /// The environment of the process.
+    pub environment: Arc<dyn Environment + Send + Sync>,
+    settings: Option<PathBuf>,
+}
+
+impl App {
+    /// With `settings` as `--settings` names it.
+    pub fn new(
+        registry: Registry,
+        console: Console,
+        settings: Option<PathBuf>,
+        environment: Arc<dyn Environment + Send + Sync>,
+    ) -> Self {
+        Self { registry, console, environment, settings }
+    }
+
+    /// The tool's settings. Read only by the commands that need them, so that a broken file does not keep anybody from
+    /// the others.
+    pub fn settings(&self) -> Result<Settings, CliError> {
+        context::settings(self.settings.as_deref(), self.environment.as_ref())
+    }
+
+    /// Where a pipeline is opened: its connections and then those of the settings.
+    pub fn open_context(
+        &self,
+        pipeline: &Pipeline,
+        settings: &Settings,
+        arguments: &PipelineArgs,
+    ) -> Result<OpenContext, CliError> {
+        let mut connections = context::connections(settings, self)?;
+        connections.extend(pipeline.connections.clone());
+        let own = Limits { memory: pipeline.memory, parallel: pipeline.parallel };
+        let flags = Limits { memory: arguments.memory, parallel: arguments.parallel };
+        Ok(context::open_context(connections, Arc::clone(&self.environment), flags.or(own).or(Limits::of(settings))))
+    }
+
+    /// Loads the files, prints what is wrong with any of them, and goes on only where none has an error.
+    pub fn load(&self, files: &[PathBuf], vars: &BTreeMap<String, String>) -> Result<Vec<Pipeline>, CliError> {
+        let options =
+            LoadOptions { catalogue: self.registry.catalogue(), env: self.environment.as_ref(), vars, unset_is_error: true };
+        let (mut pipelines, mut errors, mut broken) = (Vec::new(), 0, Vec::new());
+        for file in files {
+            let text = read(file)?;
+            let (pipeline, diagnostics) = load(&file.display().to_string(), &text, &options);
+            self.console.diagnostics(&diagnostics);
+            let found = diagnostics.iter().filter(|diagnostic| Diagnostic::is_error(diagnostic)).count();
+            match pipeline {
+                Some(pipeline) if found == 0 => pipelines.push(pipeline),
+                _ => {
+                    errors += found;
+                    broken.push(file.display().to_string());
+                }
+            }
+        }
+        if broken.is_empty() {
+            return Ok(pipelines);
+        }
+        Err(CliError::Diagnostics { errors: counted(errors as u64, "error"), files: broken.join(", ") })
+    }
+}
+
+/// The text of a pipeline file; `-` is not special, as messages need a name.
+pub fn read(path: &std::path::Path) -> Result<String, CliError> {
+    let failed = |source| CliError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(failed)?;
+    String::from_utf8(bytes).map_err(|_| {
+        let reason = "it is not UTF-8 text";
+        failed(std::io::Error::new(std::io::ErrorKind::InvalidData, reason))
+    })
+}

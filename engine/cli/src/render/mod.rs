@@ -1,0 +1,8 @@
+//! How results look to people.
+
+pub mod cells;
+pub mod number;
+pub mod plan;
+pub mod progress;
+pub mod summary;
+pub mod table;
