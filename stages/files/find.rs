@@ -67,8 +67,11 @@ impl FoundFile {
     }
 }
 
+/// Listings and heads of one store may differ in the quotes of a version.
 fn version(meta: &ObjectMeta) -> String {
-    meta.e_tag.clone().or_else(|| meta.version.clone()).unwrap_or_else(|| meta.last_modified.to_rfc3339())
+    let bare = |tag: &String| tag.trim_start_matches("W/").trim_matches('"').to_owned();
+    let tag = meta.e_tag.as_ref().map(bare).or_else(|| meta.version.clone());
+    tag.unwrap_or_else(|| meta.last_modified.to_rfc3339())
 }
 
 /// The files of one dataset.
@@ -264,17 +267,6 @@ impl Format {
             "csv" | "tsv" => Self::Csv,
             _ => return None,
         })
-    }
-
-    /// Its name in a pipeline file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Parquet => "parquet",
-            Self::Jsonl => "jsonl",
-            Self::Json => "json",
-            Self::Arrow => "arrow",
-            Self::Csv => "csv",
-        }
     }
 }
 

@@ -66,7 +66,7 @@ fn change(transform: &Transform, rows: &Rows, planner: &Planner, nulls: &Nulls) 
     verbs::rename(&mut draft, transform, nulls)?;
     verbs::drop(&mut draft, transform, nulls)?;
     verbs::keep(&mut draft, transform, nulls)?;
-    verbs::cast(&mut draft, transform, nulls)?;
+    verbs::cast(&mut draft, transform, nulls, rows.frame.schema())?;
     let (mut rows, gone) = draft.finish(rows, &transform.pointer)?;
     if !transform.set.is_empty() {
         rows = verbs::set(&rows, transform, planner, nulls).map_err(|fault| gone.explain(fault))?;

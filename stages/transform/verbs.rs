@@ -123,7 +123,7 @@ pub(super) fn keep(draft: &mut Draft, transform: &Transform, nulls: &Nulls) -> R
 }
 
 /// `cast: { column: type }`. A value that does not fit fails the run; `try_cast` in `set` makes it null instead.
-pub(super) fn cast(draft: &mut Draft, transform: &Transform, nulls: &Nulls) -> Result<(), Fault> {
+pub(super) fn cast(draft: &mut Draft, transform: &Transform, nulls: &Nulls, below: &DFSchema) -> Result<(), Fault> {
     for (name, type_name) in &transform.cast {
         let pointer = pointer_to(&transform.pointer, "cast", name);
         refuse_reserved(name, &pointer)?;
@@ -137,6 +137,7 @@ pub(super) fn cast(draft: &mut Draft, transform: &Transform, nulls: &Nulls) -> R
             return Err(draft.gone.explain(Fault::missing(name, pointer, &known)));
         };
         let cast = cast_call(output.expr.clone(), name, type_name);
+        cast.get_type(below).map_err(|error| EngineError::from(error).at(pointer.clone()))?;
         output.expr = match text {
             Some(text) if matches!(target.data_type(), DataType::Utf8) => coalesce(vec![text, cast]),
             _ => cast,

@@ -17,6 +17,9 @@ pub(crate) const COMPONENT: &str = "x-restow-component";
 /// Marks the mapping of a stage, for messages.
 pub(crate) const STAGE: &str = "x-restow-stage";
 
+/// Most stages of a pipeline.
+pub(crate) const MAX_STAGES: usize = 200;
+
 /// The schema of a pipeline file with the components of a catalogue.
 pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
     let mut definitions = Map::new();
@@ -71,6 +74,7 @@ fn properties(definitions: &mut Map<String, Value>) -> Value {
             "description": "The chain: one source, filters and transforms, codec and encrypt, one sink.",
             "type": "array",
             "items": { "$ref": "#/$defs/stage" },
+            "maxItems": MAX_STAGES,
         },
         "on_error": embed::<OnError>("on_error", definitions),
         "retention": embed::<Retention>("retention", definitions),
@@ -186,6 +190,7 @@ pub(crate) struct FilterOptions {
     pub sql: String,
     /// Globs of the datasets it applies to. Default: all.
     #[serde(default)]
+    #[schemars(with = "Vec<Glob>")]
     pub datasets: Vec<String>,
     /// What happens where a dataset lacks a column. Default: error.
     #[serde(default)]
@@ -220,6 +225,7 @@ pub(crate) struct TransformOptions {
     pub sql: Option<String>,
     /// Globs of the datasets it applies to. Default: all.
     #[serde(default)]
+    #[schemars(with = "Vec<Glob>")]
     pub datasets: Vec<String>,
     /// What happens where a dataset lacks a column. Default: error.
     #[serde(default)]
@@ -235,6 +241,11 @@ pub struct SqlExpression(#[allow(dead_code)] String);
 #[derive(JsonSchema)]
 #[schemars(inline, extend("format" = "sql-query"))]
 pub struct SqlQuery(#[allow(dead_code)] String);
+
+/// A pattern of dataset names, for the schema of options: `#[schemars(with = "Vec<Glob>")]`.
+#[derive(JsonSchema)]
+#[schemars(inline, extend("format" = "glob"))]
+pub struct Glob(#[allow(dead_code)] String);
 
 #[derive(JsonSchema)]
 #[schemars(inline, extend("format" = "sql-type"))]
@@ -282,5 +293,68 @@ impl Compiled {
 impl fmt::Debug for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Compiled").field("validator", &self.validator.is_some()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::catalogue;
+
+    /// Every mapping with named fields, by where it stands.
+    fn closed(schema: &Value, place: &str, open: &mut Vec<String>) {
+        match schema {
+            Value::Object(map) => {
+                let named = map.get("properties").is_some_and(Value::is_object) && map.get("type").is_some();
+                if named && map.get("additionalProperties") != Some(&Value::Bool(false)) {
+                    open.push(place.into());
+                }
+                map.iter().for_each(|(key, inner)| closed(inner, &format!("{place}/{key}"), open));
+            }
+            Value::Array(items) => items.iter().for_each(|inner| closed(inner, place, open)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn it_is_a_schema_and_denies_unknown_fields_everywhere() {
+        let schema = pipeline_schema(&catalogue());
+        assert!(jsonschema::meta::is_valid(&schema));
+        let mut open = Vec::new();
+        closed(&schema, "", &mut open);
+        assert_eq!(open, Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_reference_has_its_target() {
+        fn references<'a>(schema: &'a Value, found: &mut Vec<&'a str>) {
+            match schema {
+                Value::Object(map) => {
+                    found.extend(map.get("$ref").and_then(Value::as_str));
+                    map.values().for_each(|inner| references(inner, found));
+                }
+                Value::Array(items) => items.iter().for_each(|inner| references(inner, found)),
+                _ => {}
+            }
+        }
+        let schema = pipeline_schema(&catalogue());
+        let mut found = Vec::new();
+        references(&schema, &mut found);
+        assert!(found.contains(&"#/$defs/stage") && found.iter().any(|target| target.contains("files")), "{found:?}");
+        for target in found {
+            assert!(schema.pointer(target.trim_start_matches('#')).is_some(), "{target}");
+        }
+    }
+
+    #[test]
+    fn leaves_say_what_they_are() {
+        let schema = pipeline_schema(&catalogue());
+        let format = |pointer: &str| schema.pointer(pointer).and_then(|leaf| leaf.get("format")).and_then(Value::as_str);
+        let transform = "/$defs/stage/properties/transform/properties";
+        assert_eq!(format(&format!("{transform}/set/additionalProperties")), Some("sql-expression"));
+        assert_eq!(format(&format!("{transform}/sql")), Some("sql-query"));
+        assert_eq!(format(&format!("{transform}/cast/additionalProperties")), Some("sql-type"));
+        assert_eq!(format(&format!("{transform}/datasets/items")), Some("glob"));
+        assert_eq!(format("/$defs/encrypt/properties/aes-256-gcm/properties/key"), Some("secret"));
     }
 }

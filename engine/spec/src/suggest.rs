@@ -6,6 +6,7 @@
 /// anything is two edits away from them.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 64;
+    const MOST: usize = 1_000;
     let letters = word.chars().count();
     if letters == 0 || letters > LONGEST {
         return None;
@@ -13,8 +14,9 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let allowed = if letters <= 3 { 1 } else { 2 };
     let lower = word.to_lowercase();
     let mut best: Option<(usize, &str)> = None;
-    for candidate in candidates {
-        if candidate == word || candidate.len() > 4 * LONGEST {
+    // A hostile file can hold many names and many mistakes.
+    for candidate in candidates.into_iter().take(MOST) {
+        if candidate == word || candidate.chars().count().abs_diff(letters) > allowed {
             continue;
         }
         let distance = strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());

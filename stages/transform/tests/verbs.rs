@@ -169,7 +169,7 @@ async fn a_cast_keeps_vectors_exact_and_takes_arrows_type_names() {
     assert_eq!(values(&batch, "a.b"), ["1.00", "2.00", "3.00"]);
     assert_eq!(
         error(&transform(json!({ "cast": { "embedding": "vector(4)" } }))),
-        "column \"embedding\" is FixedSizeList(3 x Float32) and cannot be cast to vector(4) | /stages/2/transform"
+        "column \"embedding\" is FixedSizeList(3 x Float32) and cannot be cast to vector(4) | /stages/2/transform/cast/embedding"
     );
 }
 

@@ -131,7 +131,8 @@ fn line(figures: &Figures, time: f64) -> String {
     if figures.expected_splits > 1 {
         parts.push(format!("{} splits", of(figures.splits, figures.expected_splits)));
     }
-    if figures.rows > 0 {
+    // Rows taken over from an earlier attempt were not read in this time.
+    if figures.rows > 0 && figures.taken_over == 0 {
         parts.push(rate(figures.rows, figures.bytes, time));
     }
     if figures.stored > 0 {
@@ -148,7 +149,7 @@ fn line(figures: &Figures, time: f64) -> String {
 
 /// The time that is left at the rate so far, once there is enough to tell.
 fn eta(figures: &Figures, time: f64) -> Option<f64> {
-    let known = figures.expected_rows > figures.rows && figures.rows > 0 && time > 0.5;
+    let known = figures.expected_rows > figures.rows && figures.rows > 0 && figures.taken_over == 0 && time > 0.5;
     known.then(|| (figures.expected_rows - figures.rows) as f64 * time / figures.rows as f64)
 }
 

@@ -32,24 +32,34 @@ impl Walk<'_> {
         };
         match finding {
             Some(finding) if finding.is_error() => self.fail(out, pointer, finding),
-            Some(finding) => {
-                out.literals.push(pointer.into());
-                out.findings.push(finding);
-            }
+            // The password itself is masked wherever a URL holds one.
+            Some(finding) => out.findings.push(finding),
             None => {}
         }
     }
 
-    fn secret(&self, pointer: &str, out: &mut Outcome) {
+    pub(super) fn secret(&self, pointer: &str, out: &mut Outcome) {
         if self.interpolated.secrets.contains(pointer) {
-            out.secrets.push(pointer.into());
+            out.secrets.insert(pointer.into());
             return;
         }
         out.literals.push(pointer.into());
         let message = format!("{} must be a reference to a secret, not the secret itself", words::place_name(pointer));
         let finding = Finding::new("E211", self.document.value_place(pointer), message)
-            .help("write \"${secret:env:NAME}\", \"${secret:file:PATH}\" or \"${secret:exec:COMMAND}\"");
+            .help(self.secret_help(pointer));
         self.fail(out, pointer, finding);
+    }
+}
+
+impl Walk<'_> {
+    /// An environment variable in the wrong words is put right; a literal is not repeated.
+    fn secret_help(&self, pointer: &str) -> String {
+        let raw = self.document.text().get(self.document.whole(pointer)).unwrap_or("");
+        let name = raw.trim_matches(['"', '\'']).strip_prefix("${env:").and_then(|rest| rest.split([':', '}']).next());
+        match name.filter(|name| !name.is_empty()) {
+            Some(name) => format!("write \"${{secret:env:{name}}}\""),
+            None => "write \"${secret:env:NAME}\", \"${secret:file:PATH}\" or \"${secret:exec:COMMAND}\"".into(),
+        }
     }
 }
 

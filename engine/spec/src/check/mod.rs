@@ -5,9 +5,11 @@ pub(crate) mod format;
 mod union;
 mod words;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
-use crate::finding::Finding;
+use crate::finding::{Finding, MOST};
 use crate::interpolate::Interpolated;
 use crate::schema::{COMPONENT, STAGE};
 use crate::suggest;
@@ -29,11 +31,11 @@ pub(crate) struct Outcome {
     pub edits: Vec<(String, Value)>,
     pub leaves: Vec<Leaf>,
     /// Secret references that stand in secret fields.
-    pub secrets: Vec<String>,
+    pub secrets: HashSet<String>,
     /// Literals in secret fields.
     pub literals: Vec<String>,
     /// Values with an error, so that nothing else need be said about them.
-    pub bad: Vec<String>,
+    pub bad: HashSet<String>,
 }
 
 impl Outcome {
@@ -67,7 +69,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn node(&mut self, schema: &'a Value, value: &Value, pointer: &mut String, out: &mut Outcome) {
-        if self.budget == 0 {
+        if self.budget == 0 || out.findings.len() > 2 * MOST {
             return;
         }
         self.budget -= 1;
@@ -115,7 +117,7 @@ impl<'a> Walk<'a> {
     }
 
     fn fail(&self, out: &mut Outcome, pointer: &str, finding: Finding) {
-        out.bad.push(pointer.into());
+        out.bad.insert(pointer.into());
         out.findings.push(finding);
     }
 
@@ -152,6 +154,11 @@ impl<'a> Walk<'a> {
             self.fail(out, pointer, finding);
             return false;
         }
+        let format = schema.get("format").and_then(Value::as_str).unwrap_or("");
+        if format == "secret" {
+            self.secret(pointer, out);
+            return false;
+        }
         let message = format!(
             "wrong type for {}: expected {}, found {}",
             words::place_name(pointer),
@@ -159,10 +166,7 @@ impl<'a> Walk<'a> {
             words::describe(value)
         );
         let place = self.document.value_place(pointer);
-        if schema.get("format").and_then(Value::as_str) == Some("secret") {
-            out.literals.push(pointer.into());
-        }
-        let finding = Finding::new("E101", place, message).maybe_help(words::type_help(&types, value));
+        let finding = Finding::new("E101", place, message).maybe_help(words::type_help(&types, format, value));
         self.fail(out, pointer, finding);
         false
     }
@@ -187,6 +191,9 @@ impl<'a> Walk<'a> {
         let names = || properties.unwrap_or(&none).keys().map(String::as_str);
         let length = pointer.len();
         for (key, value) in map {
+            if out.findings.len() > 2 * MOST {
+                return;
+            }
             pointer.push('/');
             pointer.push_str(&escape(key));
             let known = properties.and_then(|properties| properties.get(key));
@@ -259,6 +266,13 @@ impl<'a> Walk<'a> {
             self.format(format, text, pointer, out);
         }
         self.size(schema, "Length", text.chars().count(), pointer, out);
+        if let Some(pattern) = schema.get("pattern")
+            && !jsonschema::is_valid(&serde_json::json!({ "pattern": pattern }), &Value::String(text.into()))
+        {
+            let shown = pattern.as_str().unwrap_or("");
+            let message = format!("{} does not have the form required: {shown}", words::place_name(pointer));
+            self.fail(out, pointer, Finding::new("E106", self.document.value_place(pointer), message));
+        }
     }
 
     /// `minItems`, `maxLength` and their like.

@@ -62,7 +62,7 @@ impl<'a> Walk<'a> {
         let (name, found) = (words::place_name(pointer), words::describe(value));
         let message = format!("wrong type for {name}: expected {}, found {found}", words::list(&types));
         let place = self.document.value_place(pointer);
-        let finding = Finding::new("E101", place, message).maybe_help(words::type_help(&types, value));
+        let finding = Finding::new("E101", place, message).maybe_help(words::type_help(&types, "", value));
         self.fail(out, pointer, finding);
     }
 
@@ -87,11 +87,11 @@ impl<'a> Walk<'a> {
                 None => format!("such as: {kind}: {{ {}: {{}} }}", known.keys().next().map_or("name", String::as_str)),
             };
             let found = words::describe(value);
-            let message = format!("a {kind} must be a mapping with one key, its name, not {found}");
+            let message = format!("{} must be a mapping with one key, its name, not {found}", a(kind));
             return self.fail(out, pointer, Finding::new("E107", self.document.value_place(pointer), message).help(help));
         };
         if map.len() != 1 {
-            let message = format!("a {kind} must have exactly one key, its name, this has {}", map.len());
+            let message = format!("{} must have exactly one key, its name, this has {}", a(kind), map.len());
             let help = format!("known {}: {}", plural(kind), known.keys().map(String::as_str).collect::<Vec<_>>().join(", "));
             self.fail(out, pointer, Finding::new("E107", self.document.value_place(pointer), message).help(help));
         }
@@ -105,7 +105,7 @@ impl<'a> Walk<'a> {
                     let help = self.elsewhere(kind, name).or_else(|| {
                         suggest::help(name, &plural(kind), known.keys().map(String::as_str).collect::<Vec<_>>())
                     });
-                    let finding = Finding::new("E103", self.document.key_place(pointer), format!("unknown {kind} {name:?}"));
+                    let finding = Finding::new("E103", self.document.key_place(pointer), format!("unknown {} {name:?}", noun(kind)));
                     self.fail(out, pointer, finding.maybe_help(help));
                 }
             }
@@ -122,13 +122,28 @@ impl<'a> Walk<'a> {
                 component.and_then(Value::as_object).is_some_and(|known| known.contains_key(name))
             })
             .collect();
-        if holders.is_empty() { None } else { Some(format!("{name:?} is a {}, not a {kind}", holders.join(" and a "))) }
+        let holders: Vec<String> = holders.into_iter().map(a).collect();
+        if holders.is_empty() { None } else { Some(format!("{name:?} is {}, not {}", holders.join(" and "), a(kind))) }
+    }
+}
+
+/// What the name of a component is the name of.
+fn noun(kind: &str) -> &str {
+    match kind {
+        "encrypt" => "encryption",
+        "connection" => "connection type",
+        kind => kind,
     }
 }
 
 fn plural(kind: &str) -> String {
+    format!("{}s", noun(kind))
+}
+
+/// The kind with its article.
+fn a(kind: &str) -> String {
     match kind {
-        "encrypt" => "encryptions".into(),
-        kind => format!("{kind}s"),
+        "encrypt" => "an encryption".into(),
+        kind => format!("a {kind}"),
     }
 }

@@ -99,7 +99,7 @@ pub(super) fn list(types: &[&str]) -> String {
     }
 }
 
-pub(super) fn type_help(types: &[&str], value: &Value) -> Option<String> {
+pub(super) fn type_help(types: &[&str], format: &str, value: &Value) -> Option<String> {
     let wants = |kind: &str| types.contains(&kind);
     match value {
         Value::String(text) if wants("integer") || wants("number") => {
@@ -111,6 +111,8 @@ pub(super) fn type_help(types: &[&str], value: &Value) -> Option<String> {
             _ => None,
         },
         Value::String(text) if wants("array") && text.len() <= 40 => Some(format!("write a list: [{text}]")),
+        Value::Number(number) if format == "duration" => Some(format!("write a unit, such as {number}s")),
+        Value::Number(_) if format == "byte-size" => Some("write a whole number and a unit, such as 512MiB".into()),
         Value::Number(_) | Value::Bool(_) if wants("string") => Some(format!("quote it: \"{value}\"")),
         _ => None,
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::environment::Environment;
-use crate::finding::Finding;
+use crate::finding::{Finding, MOST};
 use crate::secret::{self, Secret, SecretError};
 use crate::yaml::{Data, Document, Node, Piece, escape};
 
@@ -101,7 +101,7 @@ impl Walk<'_> {
 
     fn leaf(&mut self, text: &str, pointer: &str) -> Value {
         if let Some(body) = secret::reference_body(text)
-            && (body.starts_with("exec:") || !body.contains('}'))
+            && is_one_reference(body)
         {
             self.secret(text, body, pointer);
             return Value::String(text.into());
@@ -163,6 +163,15 @@ impl Walk<'_> {
         };
         self.done.unknown.insert(pointer.into());
         self.done.findings.push(finding);
+    }
+}
+
+/// Whether the braces around it belong together: `${secret:env:A}-${secret:env:B}` is not one reference.
+fn is_one_reference(body: &str) -> bool {
+    match (body.find('}'), body.find("${")) {
+        (None, _) => true,
+        (Some(close), Some(open)) if open < close => true,
+        (Some(_), _) => body.starts_with("exec:"),
     }
 }
 
@@ -288,6 +297,9 @@ fn unknown(body: &str) -> Refusal {
 
 fn place_troubles(document: &Document, pointer: &str, troubles: &[Trouble], findings: &mut Vec<Finding>) {
     for trouble in troubles {
+        if findings.len() > MOST {
+            return;
+        }
         let place = document.char_place(pointer, trouble.from, trouble.length);
         findings.push(Finding::new(trouble.code, place, trouble.message.clone()).maybe_help(trouble.help.clone()));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Inputs, Lookup, Vars, expand, place_troubles};
-use crate::finding::Finding;
+use crate::finding::{Finding, MOST};
 use crate::yaml::{Data, Document, Entry, escape};
 use crate::{secret, suggest};
 
@@ -16,7 +16,7 @@ const MAX_CHAIN: usize = 32;
 pub(super) fn resolve(document: &Document, inputs: &Inputs<'_>, findings: &mut Vec<Finding>) -> Vars {
     let entries = declared(document);
     let names: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
-    for name in inputs.vars.keys().filter(|name| !names.contains(&name.as_str())) {
+    for name in inputs.vars.keys().take(MOST).filter(|name| !names.contains(&name.as_str())) {
         let help = suggest::help(name, "variables", names.iter().copied())
             .unwrap_or_else(|| format!("declare it: vars: {{ {name}: value }}"));
         let place = document.key_place("/vars");
@@ -91,7 +91,9 @@ impl Resolver<'_> {
                 Finding::new("E204", entry.key_range.clone(), message)
             }
         };
-        self.findings.push(finding);
+        if self.findings.len() <= MOST {
+            self.findings.push(finding);
+        }
     }
 
     fn compute(&mut self, entry: &Entry) -> Option<String> {

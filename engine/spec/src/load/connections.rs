@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Context, only_entry};
 use crate::catalogue::Kind;
 use crate::check::Leaf;
-use crate::finding::Finding;
+use crate::finding::{Finding, MOST};
 use crate::suggest;
 use crate::yaml::escape;
 
@@ -15,7 +15,7 @@ pub(super) fn check(context: &Context<'_>, leaves: &[Leaf]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut used: BTreeSet<String> = BTreeSet::new();
     for (kind, name, pointer, options) in context.components() {
-        if kind == Kind::Connection {
+        if kind == Kind::Connection || findings.len() > MOST {
             continue;
         }
         let mut pointers = Vec::new();
@@ -24,7 +24,7 @@ pub(super) fn check(context: &Context<'_>, leaves: &[Leaf]) -> Vec<Finding> {
         pointers.extend(leaves.map(|leaf| leaf.pointer.clone()));
         pointers.sort();
         pointers.dedup();
-        for place in pointers {
+        for place in pointers.into_iter().take(MOST) {
             let Some(connection) = context.value.pointer(&place).and_then(Value::as_str) else {
                 continue;
             };
@@ -94,6 +94,7 @@ fn one(context: &Context<'_>, connection: &str, user: Option<(Kind, &str)>, poin
 fn unused(context: &Context<'_>, used: &BTreeSet<String>) -> Vec<Finding> {
     names(context)
         .filter(|name| !used.contains(*name))
+        .take(MOST)
         .map(|name| {
             let place = context.document.key_place(&format!("/connections/{}", escape(name)));
             Finding::new("W313", place, format!("no stage uses the connection {name:?}"))

@@ -14,11 +14,11 @@ use crate::catalogue::{Catalogue, Kind};
 use crate::check::{self, Outcome};
 use crate::diagnostic::Diagnostic;
 use crate::environment::Environment;
-use crate::finding::{Finding, diagnostics};
+use crate::finding::{Finding, MOST, diagnostics};
 use crate::interpolate::{Inputs, Interpolated, interpolate};
 use crate::pipeline::Pipeline;
-use crate::schema::Compiled;
-use crate::yaml::{self, Data, Document, Node};
+use crate::schema::{Compiled, MAX_STAGES};
+use crate::yaml::{self, Data, Document, Node, Style};
 
 pub use markdown::{Block, load_markdown};
 
@@ -171,7 +171,9 @@ impl<'a> Context<'a> {
     }
 
     fn stages(&self) -> &'a [Value] {
-        self.value.get("stages").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        // More than the schema allows is an error by itself; what follows need not be looked at.
+        let stages = self.value.get("stages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        stages.get(..MAX_STAGES).unwrap_or(stages)
     }
 }
 
@@ -197,8 +199,9 @@ fn version_finding(document: &Document, interpolated: &Interpolated, outcome: &m
 fn misplaced_secrets(document: &Document, interpolated: &Interpolated, outcome: &mut Outcome) {
     for pointer in &interpolated.secrets {
         let accepted = outcome.secrets.contains(pointer);
-        let reported = outcome.bad.iter().any(|bad| pointer.starts_with(bad.as_str()));
-        if accepted || reported {
+        let mut around = pointer.match_indices('/').filter_map(|(end, _)| pointer.get(..end));
+        let reported = outcome.bad.contains(pointer) || around.any(|outer| outcome.bad.contains(outer));
+        if accepted || reported || outcome.findings.len() > 2 * MOST {
             continue;
         }
         let name = pointer.rsplit('/').next().map(yaml::unescape).unwrap_or_default();
@@ -247,46 +250,39 @@ fn validate(document: &Document, value: &Value, compiled: &Compiled) -> Vec<Find
 /// The places of literals that were to be secrets, wherever they stand.
 fn masked(document: &Document, literals: &[String]) -> Vec<std::ops::Range<usize>> {
     let mut masked: Vec<_> = literals.iter().map(|pointer| document.whole(pointer)).collect();
-    by_name(document.root(), &mut masked);
+    by_name("", document.root(), &mut masked);
     masked
 }
 
 fn mask_by_name(document: &mut Document) {
     let mut masked = Vec::new();
-    by_name(document.root(), &mut masked);
+    by_name("", document.root(), &mut masked);
     document.masked = masked;
 }
 
-/// Values whose key says that they are secret: also where no component asked for them.
-fn by_name(node: &Node, masked: &mut Vec<std::ops::Range<usize>>) {
+/// Values whose key says that they are secret, also where no component asked for them, and passwords in URLs.
+fn by_name(key: &str, node: &Node, masked: &mut Vec<std::ops::Range<usize>>) {
     match &node.data {
-        Data::Map(entries) => {
-            for entry in entries {
-                match &entry.value.data {
-                    Data::Scalar { value: Value::String(text), .. } => {
-                        if sounds_secret(&entry.key) && !text.starts_with("${") {
-                            masked.push(entry.value.range.clone());
-                        } else if let Some(password) = check::format::password_range(text) {
-                            masked.push(password_place(&entry.value, text, password));
-                        }
-                    }
-                    Data::Scalar { value: Value::Number(_), .. } if sounds_secret(&entry.key) => {
-                        masked.push(entry.value.range.clone());
-                    }
-                    Data::Scalar { .. } => {}
-                    Data::List(_) | Data::Map(_) => by_name(&entry.value, masked),
-                }
+        Data::Map(entries) => entries.iter().for_each(|entry| by_name(&entry.key, &entry.value, masked)),
+        Data::List(items) => items.iter().for_each(|item| by_name(key, item, masked)),
+        Data::Scalar { value: Value::String(text), style } => {
+            if sounds_secret(key) && !text.starts_with("${") {
+                masked.push(node.range.clone());
+            } else if let Some(password) = check::format::password_range(text) {
+                masked.push(password_place(node, *style, text, password));
             }
         }
-        Data::List(items) => items.iter().for_each(|item| by_name(item, masked)),
+        Data::Scalar { value: Value::Number(_), .. } if sounds_secret(key) => masked.push(node.range.clone()),
         Data::Scalar { .. } => {}
     }
 }
 
 /// The password where it can be told exactly, else the whole value.
-fn password_place(node: &Node, text: &str, password: std::ops::Range<usize>) -> std::ops::Range<usize> {
-    if node.range.len() == text.len() {
-        return node.range.start + password.start..node.range.start + password.end;
+fn password_place(node: &Node, style: Style, text: &str, password: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    let quotes = usize::from(matches!(style, Style::Single | Style::Double));
+    if node.range.len() == text.len() + 2 * quotes {
+        let start = node.range.start + quotes;
+        return start + password.start..start + password.end;
     }
     node.range.clone()
 }

@@ -25,9 +25,10 @@ fn rank(key: &str) -> u8 {
 }
 
 pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
-    let Some(Value::Array(list)) = context.value.get("stages") else {
+    if !context.value.get("stages").is_some_and(Value::is_array) {
         return Vec::new();
-    };
+    }
+    let list = context.stages();
     let known = ["source", "filter", "transform", "codec", "encrypt", "sink"];
     let mut stages = Vec::new();
     for (index, item) in list.iter().enumerate() {

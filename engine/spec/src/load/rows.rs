@@ -6,13 +6,22 @@ use serde_json::{Map, Value};
 
 use super::{Context, only_entry};
 use crate::check::Outcome;
-use crate::finding::Finding;
+use crate::finding::{Finding, MOST};
 use crate::sql::{self, Columns, Gone, SqlError};
 use crate::yaml::escape;
 
+/// Most SQL texts of a file: each may cost the parser all that it is allowed.
+const MAX_TEXTS: usize = 1_000;
+
 pub(super) fn check(context: &Context<'_>, outcome: &Outcome) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for leaf in &outcome.leaves {
+    let leaves = || outcome.leaves.iter().filter(|leaf| leaf.format.starts_with("sql-"));
+    if let Some(leaf) = leaves().nth(MAX_TEXTS) {
+        let place = context.document.value_place(&leaf.pointer);
+        findings.push(Finding::new("E505", place, format!("more than {MAX_TEXTS} SQL texts in one file")));
+        return findings;
+    }
+    for leaf in leaves() {
         let Some(text) = context.value.pointer(&leaf.pointer).and_then(Value::as_str) else {
             continue;
         };
@@ -73,24 +82,24 @@ impl Flow<'_> {
             _ => return,
         };
         if checked {
-            self.expression(text, &pointer, &self.columns.clone());
+            self.expression(text, &pointer);
         }
     }
 
-    fn expression(&mut self, text: &str, pointer: &str, columns: &Columns) {
-        if self.context.unknown.contains(pointer) {
+    fn expression(&mut self, text: &str, pointer: &str) {
+        if self.context.unknown.contains(pointer) || self.findings.len() > MOST {
             return;
         }
         // What cannot be parsed has been reported.
         if let Ok(expression) = sql::expression(text) {
-            let problems = sql::check_expression_columns(&expression, columns);
+            let problems = sql::check_expression_columns(&expression, &self.columns);
             self.findings.extend(problems.into_iter().map(|problem| place(self.context, pointer, problem)));
         }
     }
 
     fn transform(&mut self, map: &Map<String, Value>, pointer: &str) {
-        let before = self.columns.clone();
         let scope = Scope::of(map);
+        let before = if scope.partial { self.columns.clone() } else { Columns::default() };
         let line = self.context.document.locate(pointer).0;
         self.rename(map, pointer, &scope, line);
         let dropped = self.drop(map, pointer, &scope, line);
@@ -122,7 +131,7 @@ impl Flow<'_> {
                 None if self.is_known(new) && !olds.contains(new) => Some("a column of that name is there already".into()),
                 None => None,
             };
-            if let Some(help) = taken {
+            if let Some(help) = taken.filter(|_| self.findings.len() <= MOST) {
                 let at = self.context.document.value_place(&place);
                 self.findings.push(Finding::new("E507", at, format!("two columns would be called {new:?}")).help(help));
             }
@@ -180,15 +189,13 @@ impl Flow<'_> {
     }
 
     fn set(&mut self, map: &Map<String, Value>, pointer: &str, scope: &Scope) {
-        let mut columns = self.columns.clone();
         // An expression may read what the same stage sets.
-        object(map, "set").for_each(|(column, _)| columns.add(column));
+        object(map, "set").for_each(|(column, _)| self.columns.add(column));
         for (column, text) in object(map, "set") {
             if let Some(text) = text.as_str().filter(|_| scope.checked) {
-                self.expression(text, &format!("{pointer}/set/{}", escape(column)), &columns);
+                self.expression(text, &format!("{pointer}/set/{}", escape(column)));
             }
         }
-        self.columns = columns;
     }
 
     fn query(&mut self, text: &str, pointer: &str, scope: &Scope) {
@@ -206,7 +213,10 @@ impl Flow<'_> {
 
     /// A column named by a verb: `key` where its name is the key of the pointer, not the value.
     fn must_exist(&mut self, column: &str, pointer: &str, key: bool, scope: &Scope) {
-        let Some(missing) = self.columns.missing(column).filter(|_| scope.checked && !self.context.unknown.contains(pointer)) else {
+        if !scope.checked || self.context.unknown.contains(pointer) || self.findings.len() > MOST {
+            return;
+        }
+        let Some(missing) = self.columns.missing(column) else {
             return;
         };
         let document = self.context.document;

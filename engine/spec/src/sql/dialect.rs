@@ -12,7 +12,7 @@ use sqlparser::dialect::{Dialect, GenericDialect};
 use sqlparser::parser::{Parser, ParserError};
 
 /// Expressions that may be tried for one text. Real filters try some hundreds.
-const MOST: u32 = 50_000;
+const MOST: u32 = 20_000;
 
 /// The generic dialect, counting.
 #[derive(Debug)]

@@ -62,7 +62,7 @@ pub fn expression(text: &str) -> Result<Expr, SqlError> {
         let error = SqlError::new("E503", format!("{} is a statement, not an expression", word.0), word.1);
         return Err(error.help("write a condition or a value, such as: year > 2000"));
     }
-    let expression = parse(&tokens, |parser| parser.parse_expr())?;
+    let expression = parse(&tokens, false, |parser| parser.parse_expr())?;
     query::check_expression(&expression)?;
     Ok(expression)
 }
@@ -71,7 +71,7 @@ pub fn expression(text: &str) -> Result<Expr, SqlError> {
 pub fn query(text: &str) -> Result<Query, SqlError> {
     let tokens = tokens(text)?;
     query::first_word(&tokens)?;
-    let query = parse(&tokens, |parser| parser.parse_query())?;
+    let query = parse(&tokens, true, |parser| parser.parse_query())?;
     query::check(&query)?;
     Ok(*query)
 }
@@ -79,7 +79,7 @@ pub fn query(text: &str) -> Result<Query, SqlError> {
 /// Parses a type such as `int` or `decimal(10, 2)`.
 pub fn data_type(text: &str) -> Result<DataType, SqlError> {
     let tokens = tokens(text)?;
-    let kind = parse(&tokens, |parser| parser.parse_data_type())?;
+    let kind = parse(&tokens, false, |parser| parser.parse_data_type())?;
     if let DataType::Custom(name, _) = &kind {
         let name = name.to_string();
         let help = crate::suggest::help(&name.to_lowercase(), "types", TYPES.iter().copied());
@@ -98,6 +98,7 @@ const TYPES: &[&str] = &[
 /// Runs one parser over the tokens to their end, within its bounds.
 fn parse<T>(
     tokens: &[TokenWithSpan],
+    may_end_in_semicolon: bool,
     read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
 ) -> Result<T, SqlError> {
     let dialect = Bounded::new();
@@ -108,7 +109,8 @@ fn parse<T>(
             .help("nest less deeply, or split it over several stages"));
     }
     let found = result.map_err(|error| syntax(&error, tokens))?;
-    if parser.consume_token(&Token::SemiColon) && parser.peek_token().token != Token::EOF {
+    let semicolon = may_end_in_semicolon && parser.consume_token(&Token::SemiColon);
+    if semicolon && parser.peek_token().token != Token::EOF {
         let error = SqlError::new("E503", "a second statement", start_of(&parser.peek_token()));
         return Err(error.help("one stage holds one SELECT"));
     }

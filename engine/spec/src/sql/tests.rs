@@ -107,12 +107,13 @@ fn hostile_sql_is_bounded() {
             let _ = check_expression_columns(&found, &Columns::default());
         }
         let _ = query(&closed);
-        if start.elapsed() > Duration::from_millis(300) { eprintln!("{name} took {:?}", start.elapsed()); }
+        // Without the bound some of these take minutes, or years.
+        assert!(start.elapsed() < Duration::from_secs(20), "{name} took {:?}", start.elapsed());
     }
     let error = expression(&"(".repeat(30)).unwrap_err();
     assert_eq!((error.code, error.message.as_str()), ("E505", "SQL with brackets nested deeper than 24 levels"));
-    let error = expression(&"NOT ".repeat(200)).unwrap_err();
-    assert_eq!((error.code, error.message.as_str()), ("E505", "SQL nested deeper than 50 levels"));
+    let error = expression(&"cast(".repeat(24)).unwrap_err();
+    assert_eq!((error.code, error.message.as_str()), ("E505", "SQL too complex to parse: nested alternatives"));
     let chain = vec!["a"; 800].join(" AND ");
     assert_eq!(expression(&chain).unwrap_err().code, "E505");
     let list: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();

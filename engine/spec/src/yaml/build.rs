@@ -173,7 +173,7 @@ impl<'a> Builder<'a> {
         }
         let help = if info.contains("mapping values") {
             Some("a text that holds \": \" must be quoted")
-        } else if info.contains("cannot start any token") {
+        } else if info.contains("cannot start any token") || info.contains("unexpected character") {
             Some("a text that begins with a special character must be quoted; indent with spaces, not tabs")
         } else if info.contains("anchor") {
             Some("an alias *name needs an anchor &name before it; a text that begins with * must be quoted")
@@ -215,9 +215,21 @@ impl<'a> Builder<'a> {
             ScalarStyle::Literal => Style::Literal,
             ScalarStyle::Folded => Style::Folded,
         };
+        let range = self.trimmed(range, style);
         let value = self.resolve(text, style, tag.as_deref(), &range);
         let weight = Weight { nodes: 1, bytes: text.len(), depth: 0 };
         self.complete(Arc::new(Node { range, data: Data::Scalar { value, style } }), weight, anchor)
+    }
+
+    /// The parser's span of a quoted text runs on over the white space after it.
+    fn trimmed(&self, range: Range<usize>, style: Style) -> Range<usize> {
+        let quote = match style {
+            Style::Single => '\'',
+            Style::Double => '"',
+            Style::Plain | Style::Literal | Style::Folded => return range,
+        };
+        let raw = self.document.text().get(range.clone()).unwrap_or("");
+        range.start..raw.rfind(quote).map_or(range.end, |last| range.start + last + 1)
     }
 
     fn resolve(&mut self, text: &str, style: Style, tag: Option<&Tag>, range: &Range<usize>) -> Value {

@@ -24,7 +24,9 @@ pub struct BlockDigests {
 #[non_exhaustive]
 pub enum BlockError {
     /// A block differs from its digest.
-    #[error("{path} is damaged: the {length} bytes from offset {offset} do not have the SHA-256 that was recorded; the rest of the object may be intact")]
+    #[error(
+        "{path} is damaged: the {length} bytes from offset {offset} do not have the SHA-256 that was recorded; the rest of the object may be intact"
+    )]
     Damaged {
         /// Path of the data object on the store.
         path: String,

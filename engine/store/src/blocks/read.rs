@@ -31,10 +31,9 @@ impl BlockVerifiedStore {
         };
         let length = digests.object_len();
         let wanted = match options.range.take() {
-            Some(range) => range.as_range(length).map_err(|e| Error::Generic {
-                store: "BlockVerifiedStore",
-                source: e.into(),
-            })?,
+            Some(range) => {
+                range.as_range(length).map_err(|e| Error::Generic { store: "BlockVerifiedStore", source: e.into() })?
+            }
             None => 0..length,
         };
         let first = wanted.start / BLOCK;

@@ -18,9 +18,6 @@ fn layer() -> (Arc<InMemory>, BlockVerifiedStore) {
 async fn conforms_to_the_object_store_suite() {
     let (_, store) = layer();
     suite::put_get_delete_list(&store).await;
-    suite::put_get_attributes(&store).await;
-    suite::get_opts(&store).await;
-    suite::put_opts(&store, false).await;
     suite::stream_get(&store).await;
     suite::list_uses_directories_correctly(&store).await;
     suite::list_with_delimiter(&store).await;
@@ -30,6 +27,10 @@ async fn conforms_to_the_object_store_suite() {
     suite::multipart_race_condition(&store, true).await;
     suite::multipart_out_of_order(&store).await;
     suite::list_with_offset_exclusivity(&store).await;
+    // These leave objects behind, which the others do not expect.
+    suite::put_get_attributes(&store).await;
+    suite::get_opts(&store).await;
+    suite::put_opts(&store, false).await;
 }
 
 fn content(length: usize) -> Vec<u8> {

@@ -127,10 +127,10 @@ impl DurableWriter {
             // Whoever created it may have died before its sync. The caller will act on the object's existence, so
             // that has to be durable first.
             io::ErrorKind::AlreadyExists => self.sync_dir(dir)?,
-            io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied if mode == Publish::Create => {
-                if error.raw_os_error().is_some_and(|code| code != EACCES) {
-                    return Err(LocalError::NoHardLinks { path: path.to_path_buf(), source: error });
-                }
+            io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+                if mode == Publish::Create && error.raw_os_error().is_some_and(|code| code != EACCES) =>
+            {
+                return Err(LocalError::NoHardLinks { path: path.to_path_buf(), source: error });
             }
             _ => {}
         }
@@ -185,9 +185,7 @@ impl DurableWriter {
 
     fn create_dir(&self, dir: &Path) -> Result<(), LocalError> {
         match self.fs.create_dir(dir) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                Err(LocalError::io("create the directory", dir)(e))
-            }
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(LocalError::io("create the directory", dir)(e)),
             _ => Ok(()),
         }
     }

@@ -10,9 +10,9 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, OBJECT_STORE_COALESCE_DEFAULT,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
-    coalesce_ranges,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, RenameOptions, Result, coalesce_ranges,
 };
 
 /// `object_store`'s http store speaks WebDAV; this lets through what every web server can do.
@@ -93,16 +93,18 @@ impl<S: ObjectStore> ObjectStore for HttpReadOnly<S> {
         Err(read_only("be written"))
     }
 
-    async fn put_multipart_opts(&self, _location: &Path, _opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        _location: &Path,
+        _opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         Err(read_only("be written"))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let ranged = options.range.is_some();
         match self.inner.get_opts(location, options.clone()).await {
-            // The text of a private error of object_store.
-            Err(Error::Generic { source, .. }) if source.to_string().contains("non-partial response") => {
-                self.cut(location, options).await
-            }
+            Err(Error::NotSupported { .. }) if ranged => self.cut(location, options).await,
             other => other,
         }
     }

@@ -4,6 +4,8 @@ mod http;
 mod options;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
@@ -48,7 +50,9 @@ pub enum LocationError {
         reason: String,
     },
     /// No store is known for the scheme.
-    #[error("the store address {url:?} has the unknown scheme {scheme:?}; use a path, file://, memory:, s3://, gs://, az://, abfs://, https:// or http://")]
+    #[error(
+        "the store address {url:?} has the unknown scheme {scheme:?}; use a path, file://, memory:, s3://, gs://, az://, abfs://, https:// or http://"
+    )]
     UnknownScheme {
         /// The address without credentials.
         url: String,

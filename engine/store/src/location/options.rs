@@ -78,8 +78,7 @@ impl StoreOptions {
             }
         }
         for (name, value) in &self.settings {
-            let key =
-                name.parse().map_err(|source| LocationError::Settings { url: shown.to_owned(), source })?;
+            let key = name.parse().map_err(|source| LocationError::Settings { url: shown.to_owned(), source })?;
             found.push((key, value.clone()));
         }
         Ok(found)
@@ -99,10 +98,7 @@ impl StoreOptions {
     }
 }
 
-fn built<S: ObjectStore>(
-    store: object_store::Result<S>,
-    shown: &str,
-) -> Result<Arc<dyn ObjectStore>, LocationError> {
+fn built<S: ObjectStore>(store: object_store::Result<S>, shown: &str) -> Result<Arc<dyn ObjectStore>, LocationError> {
     match store {
         Ok(store) => Ok(Arc::new(store)),
         Err(source) => Err(LocationError::Settings { url: shown.to_owned(), source }),

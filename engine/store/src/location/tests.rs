@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
+use super::testing::serve;
 use super::*;
 
 fn plain() -> StoreOptions {
@@ -85,7 +84,8 @@ fn remote_stores_open_without_a_request() {
         ..plain()
     };
     open("az://container/x", &azure).unwrap();
-    let abfs = open("abfss://container@account.dfs.core.windows.net/x", &StoreOptions { anonymous: true, ..plain() }).unwrap();
+    let abfs =
+        open("abfss://container@account.dfs.core.windows.net/x", &StoreOptions { anonymous: true, ..plain() }).unwrap();
     assert_eq!(abfs.url, "abfss://container@account.dfs.core.windows.net/x");
     let wrong = StoreOptions { settings: BTreeMap::from([("no_such".to_owned(), "x".to_owned())]), ..plain() };
     let error = open("s3://bucket", &wrong).unwrap_err();
@@ -93,51 +93,14 @@ fn remote_stores_open_without_a_request() {
     assert!(open("s3:///x", &plain()).is_err());
 }
 
-/// A web server that answers GET and HEAD of `/files/x` with ten digits; with range requests or without.
-fn serve(ranges: bool) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = Vec::new();
-            let mut buffer = [0; 1024];
-            while !request.windows(4).any(|w| w == b"\r\n\r\n") {
-                match stream.read(&mut buffer) {
-                    Ok(0) | Err(_) => break,
-                    Ok(n) => request.extend_from_slice(&buffer[..n]),
-                }
-            }
-            let _ = stream.write_all(&answer(&String::from_utf8_lossy(&request), ranges));
-        }
-    });
-    format!("http://{address}/files")
-}
-
-fn answer(request: &str, ranges: bool) -> Vec<u8> {
-    let body = "0123456789";
-    let line = request.lines().next().unwrap_or_default();
-    if !line.contains(" /files/x ") {
-        return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec();
-    }
-    let range = request.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
-    let (status, extra, body) = match range.filter(|_| ranges) {
-        Some(range) => {
-            let (from, to) = range.split_once('-').unwrap();
-            let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
-            ("206 Partial Content", format!("Content-Range: bytes {from}-{to}/10\r\n"), &body[from..=to])
-        }
-        None => ("200 OK", String::new(), body),
-    };
-    let length = body.len();
-    let body = if line.starts_with("HEAD") { "" } else { body };
-    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{extra}Connection: close\r\n\r\n{body}").into_bytes()
+fn files() -> BTreeMap<String, Vec<u8>> {
+    BTreeMap::from([("files/x".to_owned(), b"0123456789".to_vec())])
 }
 
 #[tokio::test]
 async fn plain_http_servers_are_read_with_and_without_ranges() {
     for ranges in [true, false] {
-        let location = open(&serve(ranges), &plain()).unwrap();
+        let location = open(&format!("{}/files", serve(files(), ranges)), &plain()).unwrap();
         assert!(!location.lists && !location.writable);
         let path = location.path("x").unwrap();
         assert_eq!(location.store.head(&path).await.unwrap().size, 10);

@@ -48,8 +48,7 @@ impl Repository {
 
     /// Reads an artifact and checks it against the manifest's entry.
     pub async fn artifact(&self, entry: &ArtifactEntry) -> Result<Bytes, RepositoryError> {
-        let stored =
-            self.read_raw(&entry.path).await?.ok_or_else(|| self.tampered(&entry.path, "it is missing"))?;
+        let stored = self.read_raw(&entry.path).await?.ok_or_else(|| self.tampered(&entry.path, "it is missing"))?;
         if HEXLOWER.encode(&Sha256::digest(&stored)) != entry.sha256 {
             return Err(self.tampered(&entry.path, "it does not have the SHA-256 that the manifest names"));
         }
@@ -65,10 +64,9 @@ impl Repository {
 
     fn unseal(&self, object: &str, stored: &Bytes) -> Result<Bytes, RepositoryError> {
         match self.keys() {
-            Some(keys) => keys
-                .open_bytes(object, stored)
-                .map(Bytes::from)
-                .map_err(|e| self.tampered(object, &e.to_string())),
+            Some(keys) => {
+                keys.open_bytes(object, stored).map(Bytes::from).map_err(|e| self.tampered(object, &e.to_string()))
+            }
             None => Ok(stored.clone()),
         }
     }

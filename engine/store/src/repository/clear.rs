@@ -44,6 +44,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ClearError> {
 
 /// Checks the digest of a clear object.
 pub fn check(bytes: &[u8]) -> Result<(), ClearError> {
-    let (body, end) = bytes.len().checked_sub(TAIL).and_then(|at| bytes.split_at_checked(at)).ok_or(ClearError::Digest)?;
+    let (body, end) =
+        bytes.len().checked_sub(TAIL).and_then(|at| bytes.split_at_checked(at)).ok_or(ClearError::Digest)?;
     if end == tail(body) { Ok(()) } else { Err(ClearError::Digest) }
 }

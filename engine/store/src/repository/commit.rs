@@ -10,8 +10,8 @@ use super::envelope::{Envelope, EnvelopeError, State};
 use super::inventory::Inventory;
 use super::small::{self, Creation};
 use super::{
-    ExitClass, FORMAT, InventoryRef, KeyringRef, Manifest, Repository, RepositoryError, SnapshotId, clear, exit_class_of,
-    paths, random_hex,
+    ExitClass, FORMAT, InventoryRef, KeyringRef, Manifest, Repository, RepositoryError, SnapshotId, clear,
+    exit_class_of, paths, random_hex,
 };
 use crate::keys::Keys;
 
@@ -138,11 +138,7 @@ impl Repository {
             Ok(Creation::Exists(_)) => return Err(self.tampered(&object, "its random name was taken")),
             Err(e) => return Err(self.failed("create", &object)(e)),
         }
-        Ok(InventoryRef {
-            name,
-            stored_bytes: bytes.len() as u64,
-            sha256: HEXLOWER.encode(&Sha256::digest(&bytes)),
-        })
+        Ok(InventoryRef { name, stored_bytes: bytes.len() as u64, sha256: HEXLOWER.encode(&Sha256::digest(&bytes)) })
     }
 
     /// The keyring generation that intents and manifests of this session name.
@@ -164,11 +160,9 @@ impl Repository {
     pub(super) fn envelope_error(&self, object: &str, error: EnvelopeError) -> RepositoryError {
         match error {
             EnvelopeError::Tampered(problem) => self.tampered(object, &problem),
-            EnvelopeError::TooNew(problem) => RepositoryError::TooNew {
-                url: self.location().url.clone(),
-                object: object.to_owned(),
-                problem,
-            },
+            EnvelopeError::TooNew(problem) => {
+                RepositoryError::TooNew { url: self.location().url.clone(), object: object.to_owned(), problem }
+            }
         }
     }
 }

@@ -82,9 +82,11 @@ impl Repository {
 
     /// Whether there is a repository.
     pub async fn exists(location: &Location) -> Result<bool, RepositoryError> {
-        small::exists(location.store.as_ref(), &location.path(REPOSITORY_OBJECT)?)
-            .await
-            .map_err(failed(location, "look for", REPOSITORY_OBJECT))
+        small::exists(location.store.as_ref(), &location.path(REPOSITORY_OBJECT)?).await.map_err(failed(
+            location,
+            "look for",
+            REPOSITORY_OBJECT,
+        ))
     }
 }
 
@@ -162,8 +164,9 @@ fn hand_over(recovery: &RecoveryOutput, key: &RecoveryKey) -> Result<(), Reposit
             show(key);
             Ok(())
         }
-        RecoveryOutput::File(path) => write_secret(path, key)
-            .map_err(|source| RepositoryError::RecoveryFile { path: path.clone(), source }),
+        RecoveryOutput::File(path) => {
+            write_secret(path, key).map_err(|source| RepositoryError::RecoveryFile { path: path.clone(), source })
+        }
     }
 }
 

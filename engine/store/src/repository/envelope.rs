@@ -68,8 +68,7 @@ impl Envelope {
         let body = serde_json::to_vec(manifest)?;
         let body = match keys {
             Some(keys) => {
-                let sealed =
-                    keys.seal_bytes(relative, &body).map_err(|e| EnvelopeError::Tampered(e.to_string()))?;
+                let sealed = keys.seal_bytes(relative, &body).map_err(|e| EnvelopeError::Tampered(e.to_string()))?;
                 format!("\"{}\"", BASE64.encode(&sealed))
             }
             None => String::from_utf8(body).map_err(|e| EnvelopeError::Tampered(e.to_string()))?,

@@ -59,7 +59,9 @@ impl ExitClass {
 #[non_exhaustive]
 pub enum RepositoryError {
     /// There is no repository.
-    #[error("no repository at {url}: repository.json is not there; check the address, or make one with `restow repository create`")]
+    #[error(
+        "no repository at {url}: repository.json is not there; check the address, or make one with `restow repository create`"
+    )]
     NotFound {
         /// The address.
         url: String,
@@ -109,7 +111,9 @@ pub enum RepositoryError {
         url: String,
     },
     /// A key was given for a repository without encryption.
-    #[error("a key was given, but the repository at {url} is not encrypted; nothing was read or written; leave the key out if that is meant, else check the address: somebody may have replaced the repository")]
+    #[error(
+        "a key was given, but the repository at {url} is not encrypted; nothing was read or written; leave the key out if that is meant, else check the address: somebody may have replaced the repository"
+    )]
     KeyForPlain {
         /// The address.
         url: String,
@@ -124,7 +128,9 @@ pub enum RepositoryError {
         source: KeyError,
     },
     /// An object is not what was written.
-    #[error("{url}/{object} was damaged or tampered with: {problem}; restore it from a replica; other snapshots remain valid")]
+    #[error(
+        "{url}/{object} was damaged or tampered with: {problem}; restore it from a replica; other snapshots remain valid"
+    )]
     Tampered {
         /// The address.
         url: String,
@@ -154,7 +160,9 @@ pub enum RepositoryError {
         problem: String,
     },
     /// The store breaks the promise on which commits rest.
-    #[error("{url} cannot create an object only where none exists ({problem}); concurrent runs could destroy each other's snapshots; use a store with conditional writes (S3, GCS, Azure, MinIO, a local disk)")]
+    #[error(
+        "{url} cannot create an object only where none exists ({problem}); concurrent runs could destroy each other's snapshots; use a store with conditional writes (S3, GCS, Azure, MinIO, a local disk)"
+    )]
     NoCreateIfAbsent {
         /// The address.
         url: String,
@@ -172,7 +180,9 @@ pub enum RepositoryError {
         problem: String,
     },
     /// What was read back is not what was written.
-    #[error("{url}/{object} was written, but {problem} when it was read back; the store or this machine damages data; nothing was committed")]
+    #[error(
+        "{url}/{object} is not what was written when it is read back: {problem}; the store or this machine damages data; nothing was committed"
+    )]
     ReadBack {
         /// The address.
         url: String,
@@ -201,7 +211,7 @@ pub enum RepositoryError {
         object: String,
         /// The cause.
         #[source]
-        source: object_store::Error,
+        source: Box<object_store::Error>,
     },
     /// An address or a path is not usable.
     #[error(transparent)]
@@ -237,7 +247,7 @@ impl RepositoryError {
                 true => ExitClass::NoSpace,
                 false => ExitClass::Failed,
             },
-            Self::Store { source, .. } => exit_class_of(source),
+            Self::Store { source, .. } => exit_class_of(source.as_ref()),
             Self::NotCommittable { .. } | Self::Internal { .. } => ExitClass::Failed,
         }
     }
@@ -299,7 +309,9 @@ fn store_class(error: &object_store::Error) -> ExitClass {
     match error {
         object_store::Error::NotFound { .. } => ExitClass::NotFound,
         // What the remote stores could not map after their retries: no connection, no answer, a server's failure.
-        object_store::Error::Generic { store, source } if matches!(*store, "S3" | "GCS" | "MicrosoftAzure" | "HTTP") => {
+        object_store::Error::Generic { store, source }
+            if matches!(*store, "S3" | "GCS" | "MicrosoftAzure" | "HTTP") =>
+        {
             let refused = source.to_string().contains("status code: 4");
             if refused { ExitClass::Failed } else { ExitClass::Unreachable }
         }

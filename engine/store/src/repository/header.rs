@@ -58,11 +58,8 @@ impl Header {
             object: REPOSITORY_OBJECT.to_owned(),
             problem: e.to_string(),
         };
-        let too_new = |problem| RepositoryError::TooNew {
-            url: url.to_owned(),
-            object: REPOSITORY_OBJECT.to_owned(),
-            problem,
-        };
+        let too_new =
+            |problem| RepositoryError::TooNew { url: url.to_owned(), object: REPOSITORY_OBJECT.to_owned(), problem };
         let version: Version = clear::decode(bytes).map_err(tampered)?;
         if version.format != FORMAT {
             return Err(too_new(format!("it has format {:?}", version.format)));

@@ -256,7 +256,7 @@ pub(crate) fn failed<'a>(
         action,
         url: location.url.clone(),
         object: object.to_owned(),
-        source,
+        source: Box::new(source),
     }
 }
 

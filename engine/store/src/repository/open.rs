@@ -26,10 +26,8 @@ impl Repository {
         if !header.encrypted {
             return open_plain(location, header, unlock).await;
         }
-        let source = unlock.ok_or_else(|| RepositoryError::Key {
-            url: location.url.clone(),
-            source: KeyError::Missing,
-        })?;
+        let source =
+            unlock.ok_or_else(|| RepositoryError::Key { url: location.url.clone(), source: KeyError::Missing })?;
         let unlocker = load(&location, source).await?;
         let present = generations(&location).await?;
         let (keys, warnings) = open_keys(&location, present, unlocker).await?;
@@ -40,7 +38,11 @@ impl Repository {
     }
 }
 
-async fn open_plain(location: Location, header: Header, unlock: Option<&KeySource>) -> Result<Repository, RepositoryError> {
+async fn open_plain(
+    location: Location,
+    header: Header,
+    unlock: Option<&KeySource>,
+) -> Result<Repository, RepositoryError> {
     if unlock.is_some() {
         return Err(RepositoryError::KeyForPlain { url: location.url.clone() });
     }
@@ -50,7 +52,9 @@ async fn open_plain(location: Location, header: Header, unlock: Option<&KeySourc
         .await
         .map_err(failed(&location, "look for", &first))?;
     match found {
-        true => Err(tampered(&location, REPOSITORY_OBJECT, "it says that nothing is encrypted, but a keyring is there")),
+        true => {
+            Err(tampered(&location, REPOSITORY_OBJECT, "it says that nothing is encrypted, but a keyring is there"))
+        }
         false => Ok(Repository::new(location, header.id, None, Vec::new())),
     }
 }
@@ -58,9 +62,7 @@ async fn open_plain(location: Location, header: Header, unlock: Option<&KeySourc
 /// Reads the secret of a key source.
 pub(super) async fn load(location: &Location, source: &KeySource) -> Result<Unlocker, RepositoryError> {
     let source = source.clone();
-    blocking(move || source.load())
-        .await?
-        .map_err(|source| RepositoryError::Key { url: location.url.clone(), source })
+    blocking(move || source.load()).await?.map_err(|source| RepositoryError::Key { url: location.url.clone(), source })
 }
 
 /// Opens the keyring and says what is wrong with it but keeps nobody from reading.

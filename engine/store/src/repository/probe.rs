@@ -16,7 +16,9 @@ pub(super) async fn create_if_absent(location: &Location) -> Result<(), Reposito
 
     match small::create(location.store.as_ref(), &path, &first).await {
         Ok(_) => {}
-        Err(e @ (Error::NotImplemented { .. } | Error::NotSupported { .. })) => return Err(unsafe_store(e.to_string())),
+        Err(e @ (Error::NotImplemented { .. } | Error::NotSupported { .. })) => {
+            return Err(unsafe_store(e.to_string()));
+        }
         Err(e) => return Err(failed(location, "create", &object)(e)),
     }
     let again = location.store.put_opts(&path, second.into(), PutMode::Create.into()).await;

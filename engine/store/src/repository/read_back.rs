@@ -1,36 +1,42 @@
 //! Proof that what was written is on the store: read again, hashed and decrypted.
 
+use std::sync::Arc;
+
 use data_encoding::HEXLOWER;
 use futures::TryStreamExt;
 use object_store::{Error, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 
-use super::{Repository, RepositoryError, WrittenObject};
+use super::tap::Stored;
+use super::{DigestTap, ExitClass, Layer, Repository, RepositoryError, WrittenObject, exit_class_of};
 
 impl Repository {
-    /// Reads all stored bytes of an object again, checks length and SHA-256, then reads it in plain text, which
-    /// authenticates every chunk or block. Bounded memory. The object's header or digests are known to
-    /// [`Self::objects`] afterwards.
-    ///
-    /// A caller that decodes the whole object itself may call [`Self::check_stored`] instead.
+    /// Reads an object again from its first to its last stored byte, once: checks length and SHA-256 of what is stored,
+    /// and decrypts it, which authenticates every chunk (in a plain repository: every block). Bounded memory. The
+    /// object's header or digests are known to [`Self::objects`] afterwards, so that what is decoded next is the same.
     pub async fn read_back(&self, written: &WrittenObject) -> Result<(), RepositoryError> {
-        self.check_stored(written).await?;
-        self.remember(&written.file_entry())?;
         let object = &written.path;
-        let mut plain = self
-            .objects()
-            .get(&self.path(object)?)
-            .await
-            .map_err(self.failed("read back", object))?
-            .into_stream();
+        let path = self.path(object)?;
+        // A stack of its own, which knows no header: the one that is stored has to be right too.
+        let tap = Arc::new(DigestTap::new(Arc::clone(&self.location().store)));
+        let layer = Layer::over(Arc::clone(&tap) as _, &self.location().root, self.keys());
+        let mut plain = match layer.store().get(&path).await {
+            Ok(found) => found.into_stream(),
+            Err(e) => return Err(self.unreadable(object, e)),
+        };
         let mut bytes = 0u64;
-        while let Some(piece) = plain.try_next().await.map_err(self.failed("read back", object))? {
+        while let Some(piece) = plain.try_next().await.map_err(|e| self.unreadable(object, e))? {
             bytes += piece.len() as u64;
         }
-        match bytes == written.plain_bytes {
-            true => Ok(()),
-            false => Err(self.differs(object, format!("it had {bytes} plain bytes instead of {}", written.plain_bytes))),
+        if bytes != written.plain_bytes {
+            return Err(self.differs(object, format!("it had {bytes} plain bytes instead of {}", written.plain_bytes)));
         }
+        self.compare(object, tap.passed(&path), written.stored_bytes, &written.sha256)?;
+        if let Some(blocks) = &written.blocks {
+            let passed = tap.passed(&self.path(&blocks.path)?);
+            self.compare(&blocks.path, passed, blocks.stored_bytes, &blocks.sha256)?;
+        }
+        self.remember(&written.file_entry())
     }
 
     /// Reads all stored bytes of an object again and checks length and SHA-256. Needs no key: this is how a receipt is
@@ -46,20 +52,34 @@ impl Repository {
     async fn check_object(&self, object: &str, length: u64, sha256: &str) -> Result<(), RepositoryError> {
         let mut stored = match self.location().store.get(&self.path(object)?).await {
             Ok(found) => found.into_stream(),
-            Err(Error::NotFound { .. }) => return Err(self.differs(object, "it was gone".to_owned())),
-            Err(e) => return Err(self.failed("read back", object)(e)),
+            Err(e) => return Err(self.unreadable(object, e)),
         };
         let (mut hash, mut bytes) = (Sha256::new(), 0u64);
         while let Some(piece) = stored.try_next().await.map_err(self.failed("read back", object))? {
             hash.update(&piece);
             bytes += piece.len() as u64;
         }
-        if bytes != length {
-            return Err(self.differs(object, format!("it had {bytes} bytes instead of {length}")));
+        let stored = Stored { bytes, sha256: hash.finalize().into(), head: Vec::new() };
+        self.compare(object, Some(stored), length, sha256)
+    }
+
+    fn compare(&self, object: &str, found: Option<Stored>, length: u64, sha256: &str) -> Result<(), RepositoryError> {
+        let found = found.ok_or_else(|| self.internal(&format!("{object} was not read as a whole")))?;
+        if found.bytes != length {
+            return Err(self.differs(object, format!("it had {} bytes instead of {length}", found.bytes)));
         }
-        match HEXLOWER.encode(&hash.finalize()) == sha256 {
+        match HEXLOWER.encode(&found.sha256) == sha256 {
             true => Ok(()),
             false => Err(self.differs(object, "its bytes had another SHA-256".to_owned())),
+        }
+    }
+
+    /// What a layer refuses is damage; what the store fails to answer is not.
+    fn unreadable(&self, object: &str, error: Error) -> RepositoryError {
+        match (&error, exit_class_of(&error)) {
+            (Error::NotFound { .. }, _) => self.differs(object, "it was gone".to_owned()),
+            (_, ExitClass::Tampered) => self.differs(object, error.to_string()),
+            _ => self.failed("read back", object)(error),
         }
     }
 

@@ -48,9 +48,11 @@ impl Repository {
             .map(|id| async move {
                 match self.summary(&id).await {
                     Ok(found) => Ok(found),
-                    Err(e @ (RepositoryError::Tampered { .. } | RepositoryError::TooNew { .. } | RepositoryError::Key { .. })) => {
-                        Ok(Some(SnapshotSummary::damaged(id, e.to_string())))
-                    }
+                    Err(
+                        e @ (RepositoryError::Tampered { .. }
+                        | RepositoryError::TooNew { .. }
+                        | RepositoryError::Key { .. }),
+                    ) => Ok(Some(SnapshotSummary::damaged(id, e.to_string()))),
                     Err(e) => Err(e),
                 }
             })
@@ -88,7 +90,8 @@ impl Repository {
             for id in self.snapshot_ids("finding a snapshot by the beginning of its id").await? {
                 // A damaged manifest counts as fitting; opening it then says what is wrong.
                 let fits = id.as_str().starts_with(selector);
-                if fits && !matches!(self.committed_envelope(&id).await, Err(RepositoryError::SnapshotNotFound { .. })) {
+                if fits && !matches!(self.committed_envelope(&id).await, Err(RepositoryError::SnapshotNotFound { .. }))
+                {
                     fitting.push(id);
                 }
             }
@@ -121,10 +124,8 @@ impl Repository {
     /// The inventory that a manifest names, checked against its digest.
     pub async fn inventory(&self, manifest: &Manifest) -> Result<Inventory, RepositoryError> {
         let id = &manifest.snapshot;
-        let named = manifest
-            .inventory
-            .as_ref()
-            .ok_or_else(|| self.tampered(&paths::manifest(id), "it names no inventory"))?;
+        let named =
+            manifest.inventory.as_ref().ok_or_else(|| self.tampered(&paths::manifest(id), "it names no inventory"))?;
         let object = paths::in_snapshot(id, &named.name);
         let bytes = self.read_raw(&object).await?.ok_or_else(|| self.tampered(&object, "it is missing"))?;
         if HEXLOWER.encode(&Sha256::digest(&bytes)) != named.sha256 || bytes.len() as u64 != named.stored_bytes {
@@ -138,14 +139,16 @@ impl Repository {
     }
 
     /// Opens the body of an envelope; the keyring that it names has to be present.
-    pub(super) async fn open_manifest(&self, id: &SnapshotId, envelope: &Envelope) -> Result<Manifest, RepositoryError> {
+    pub(super) async fn open_manifest(
+        &self,
+        id: &SnapshotId,
+        envelope: &Envelope,
+    ) -> Result<Manifest, RepositoryError> {
         let object = paths::manifest(id);
         match (self.keys(), &envelope.keyring) {
             (Some(keys), Some(named)) => {
-                keys.check_named(named.generation, &named.digest, &object).map_err(|source| RepositoryError::Key {
-                    url: self.location().url.clone(),
-                    source,
-                })?;
+                keys.check_named(named.generation, &named.digest, &object)
+                    .map_err(|source| RepositoryError::Key { url: self.location().url.clone(), source })?;
             }
             (None, None) => {}
             _ => return Err(self.tampered(&object, "it does not fit the encryption of the repository")),

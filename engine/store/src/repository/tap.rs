@@ -1,4 +1,5 @@
-//! Counting and hashing of stored bytes while they are written: a store layer **under** encryption and block digests.
+//! Counting and hashing of stored bytes while they are written or read: a store layer **under** encryption and block
+//! digests.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 use sha2::{Digest, Sha256};
 
@@ -28,26 +30,33 @@ pub struct Stored {
     pub head: Vec<u8>,
 }
 
-/// Records what is written through it. Made for one writer: it remembers every object.
+/// Records what is written through it, and what reads of whole objects have passed on. Made for one writer or one
+/// proof: it remembers every object.
 #[derive(Debug)]
 pub struct DigestTap {
     inner: Arc<dyn ObjectStore>,
     seen: Arc<Mutex<HashMap<Path, Stored>>>,
+    read: Arc<Mutex<HashMap<Path, Meter>>>,
 }
 
 impl DigestTap {
     /// A layer over `inner`.
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, seen: Arc::default() }
+        Self { inner, seen: Arc::default(), read: Arc::default() }
     }
 
     /// What was stored at `path` by the last write that succeeded.
     pub fn stored(&self, path: &Path) -> Option<Stored> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }
+
+    /// What the last read of the whole object at `path` has passed on so far. Reads of ranges do not count.
+    pub fn passed(&self, path: &Path) -> Option<Stored> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned().map(Meter::finish)
+    }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Meter {
     hash: Sha256,
     bytes: u64,
@@ -55,12 +64,10 @@ struct Meter {
 }
 
 impl Meter {
-    fn add(&mut self, payload: &PutPayload) {
-        for piece in payload {
-            self.hash.update(piece);
-            self.bytes += piece.len() as u64;
-            self.head.extend(piece.iter().take(HEADER.saturating_sub(self.head.len())));
-        }
+    fn add(&mut self, piece: &[u8]) {
+        self.hash.update(piece);
+        self.bytes += piece.len() as u64;
+        self.head.extend(piece.iter().take(HEADER.saturating_sub(self.head.len())));
     }
 
     fn finish(self) -> Stored {
@@ -79,7 +86,7 @@ impl fmt::Display for DigestTap {
 impl ObjectStore for DigestTap {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let mut meter = Meter::default();
-        meter.add(&payload);
+        payload.iter().for_each(|piece| meter.add(piece));
         let result = self.inner.put_opts(location, payload, opts).await?;
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(location.clone(), meter.finish());
         Ok(result)
@@ -95,7 +102,19 @@ impl ObjectStore for DigestTap {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(location, options).await
+        let whole = options.range.is_none() && !options.head;
+        let mut found = self.inner.get_opts(location, options).await?;
+        if !whole {
+            return Ok(found);
+        }
+        let (meta, range, attributes) =
+            (found.meta.clone(), found.range.clone(), std::mem::take(&mut found.attributes));
+        let (read, path) = (Arc::clone(&self.read), location.clone());
+        read.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), Meter::default());
+        let stream = found.into_stream().inspect_ok(move |piece| {
+            read.lock().unwrap_or_else(PoisonError::into_inner).entry(path.clone()).or_default().add(piece);
+        });
+        Ok(GetResult { payload: GetResultPayload::Stream(stream.boxed()), meta, range, attributes })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -139,7 +158,7 @@ struct TappedUpload {
 #[deny(clippy::missing_trait_methods)]
 impl MultipartUpload for TappedUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.meter.add(&data);
+        data.iter().for_each(|piece| self.meter.add(piece));
         self.inner.put_part(data)
     }
 

@@ -76,7 +76,7 @@ async fn plaintext_appears_nowhere_in_an_encrypted_repository() {
     repository.run_state().begin(&intent).await.unwrap();
     for (path, bytes) in stored(&location).await {
         let text = String::from_utf8_lossy(&bytes).to_string() + &path;
-        for secret in ["known plaintext", "Stadt", "shard", "nightly", "class.json", "Gr"] {
+        for secret in ["known plaintext", "Stadt", "shard", "nightly", "class.json", "Größe"] {
             assert!(!text.contains(secret), "{path} has {secret}");
         }
         assert_eq!(bytes.starts_with(b"restow\0"), !is_clear(&path), "{path}");
@@ -126,7 +126,10 @@ async fn every_flip_of_a_metadata_object_is_noticed() {
                 }
             }
             overwrite(&location, &path, bytes[..bytes.len() - 1].to_vec()).await;
-            assert!(Repository::open(location.clone(), key.as_ref()).await.is_err() || repository.manifest(&id).await.is_err());
+            assert!(
+                Repository::open(location.clone(), key.as_ref()).await.is_err()
+                    || repository.manifest(&id).await.is_err()
+            );
             overwrite(&location, &path, bytes.to_vec()).await;
         }
         repository.manifest(&id).await.unwrap();
@@ -440,6 +443,56 @@ async fn a_store_without_listing_is_read_by_explicit_id() {
 }
 
 #[tokio::test]
+async fn a_repository_on_a_plain_web_server_is_read_by_explicit_id() {
+    for (key, ranges) in [(None, true), (None, false), (Some(key()), true), (Some(key()), false)] {
+        let (_, location) = faulty();
+        let repository = create(&location, key.as_ref()).await;
+        let content: Vec<u8> = (0..700_000u32).flat_map(u32::to_le_bytes).collect();
+        let id = snapshot(&repository, 0, &content).await.snapshot;
+        let files = stored(&location).await.into_iter().map(|(p, b)| (format!("backups/{p}"), b.to_vec())).collect();
+        let address = format!("{}/backups", location::testing::serve(files, ranges));
+        let web = location::open(&address, &StoreOptions::default()).unwrap();
+        let reader = Repository::open(web.clone(), key.as_ref()).await.unwrap();
+        let found = reader.manifest(&reader.resolve(id.as_str()).await.unwrap()).await.unwrap();
+        let path = reader.path(&found.datasets[0].files[0].path).unwrap();
+        assert_eq!(
+            reader.objects().get_range(&path, 1_500_000..1_500_009).await.unwrap(),
+            content[1_500_000..1_500_009]
+        );
+        assert_eq!(reader.objects().get(&path).await.unwrap().bytes().await.unwrap(), content);
+        assert_eq!(code(&reader.snapshots().await.unwrap_err()), 2);
+        let error = Repository::create(web, CreateOptions::default()).await.unwrap_err();
+        assert!(matches!(error, RepositoryError::ReadOnly { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn no_reported_snapshot_is_lost_in_a_power_cut() {
+    use crate::local::LocalStore;
+    use crate::local::power_cut::{Honest, PowerCutFs};
+    for (honest, survives) in [
+        (Honest { files: true, dirs: true }, true),
+        (Honest { files: false, dirs: true }, false),
+        (Honest { files: true, dirs: false }, false),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        let disk = Arc::new(PowerCutFs::new(&base, honest));
+        let store = LocalStore::with_fs(base.join("r"), Arc::clone(&disk) as _).unwrap();
+        let root = Path::from_absolute_path(base.join("r")).unwrap();
+        let location = Location::new(Arc::new(store), root, "power cut");
+        let repository = create(&location, None).await;
+        let committed = snapshot(&repository, 0, &vec![7; 9 << 20]).await;
+        disk.power_cut();
+        let found = match Repository::open(location, None).await {
+            Ok(again) => again.manifest(&committed.snapshot).await,
+            Err(e) => Err(e),
+        };
+        assert_eq!(found.is_ok_and(|m| m == committed), survives, "{honest:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_local_repository_works_and_survives_reopening() {
     both(async |key| {
         let dir = TempDir::new().unwrap();
@@ -448,7 +501,8 @@ async fn a_local_repository_works_and_survives_reopening() {
         let repository = create(&location, key.as_ref()).await;
         let committed = snapshot(&repository, 0, &vec![7; 20 << 20]).await;
         drop(repository);
-        let again = Repository::open(location::open(&url, &StoreOptions::default()).unwrap(), key.as_ref()).await.unwrap();
+        let again =
+            Repository::open(location::open(&url, &StoreOptions::default()).unwrap(), key.as_ref()).await.unwrap();
         assert_eq!(again.manifest(&committed.snapshot).await.unwrap(), committed);
     })
     .await;
@@ -460,7 +514,8 @@ async fn artifacts_are_kept_verbatim_and_once() {
         let (_, location) = faulty();
         let repository = create(&location, key.as_ref()).await;
         let id = SnapshotId::generate(moment(0)).unwrap();
-        let put = async |content: &'static [u8]| repository.put_artifact(&id, "A/b", "class.json", content).await.unwrap();
+        let put =
+            async |content: &'static [u8]| repository.put_artifact(&id, "A/b", "class.json", content).await.unwrap();
         let one = put(b"{\"a\": 1}").await;
         assert_eq!(put(b"{\"a\": 1}").await, one);
         let two = put(b"{\"a\": 2}").await;
@@ -543,6 +598,46 @@ async fn many_writers_lose_nothing() {
 }
 
 #[tokio::test]
+async fn reading_back_reads_every_byte_once() {
+    both(async |key| {
+        let (store, location) = faulty();
+        let repository = create(&location, key.as_ref()).await;
+        let id = SnapshotId::generate(moment(0)).unwrap();
+        let path = repository.new_data_path(&id, "d", "s", "parquet").unwrap();
+        let mut writer = repository.new_writer(&path).unwrap();
+        writer.write(Bytes::from(vec![3; 5 << 20])).await.unwrap();
+        let written = writer.finish().await.unwrap();
+        let before = store.gets.load(Ordering::Relaxed);
+        repository.read_back(&written).await.unwrap();
+        let objects = 1 + u64::from(key.is_none());
+        assert_eq!(store.gets.load(Ordering::Relaxed) - before, objects);
+        location.store.delete(&path).await.unwrap();
+        for error in [repository.read_back(&written).await, repository.check_stored(&written).await] {
+            assert!(matches!(error, Err(RepositoryError::ReadBack { .. })), "{error:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_tap_conforms_to_the_object_store_suite() {
+    use object_store::integration as suite;
+    let tap = DigestTap::new(Arc::new(object_store::memory::InMemory::new()));
+    suite::put_get_delete_list(&tap).await;
+    suite::stream_get(&tap).await;
+    suite::list_uses_directories_correctly(&tap).await;
+    suite::list_with_delimiter(&tap).await;
+    suite::rename_and_copy(&tap).await;
+    suite::copy_if_not_exists(&tap).await;
+    suite::copy_rename_nonexistent_object(&tap).await;
+    suite::multipart_race_condition(&tap, true).await;
+    suite::multipart_out_of_order(&tap).await;
+    suite::list_with_offset_exclusivity(&tap).await;
+    suite::get_opts(&tap).await;
+    suite::put_opts(&tap, true).await;
+}
+
+#[tokio::test]
 async fn a_metadata_request_is_one_put() {
     let (store, location) = faulty();
     let repository = create(&location, None).await;
@@ -583,7 +678,13 @@ fn clear_and_sealed_follow_from_the_path() {
     for clear in ["repository.json", "keys/1.json", "snapshots/x/manifest.json", "snapshots/x/inventory-0.json"] {
         assert!(is_clear(clear), "{clear}");
     }
-    for sealed in ["data/a/b/c", "snapshots/x/artifacts/manifest.json", "runs/1/intent.json", "control/pin/a", "repository.json/x"] {
+    for sealed in [
+        "data/a/b/c",
+        "snapshots/x/artifacts/manifest.json",
+        "runs/1/intent.json",
+        "control/pin/a",
+        "repository.json/x",
+    ] {
         assert!(!is_clear(sealed), "{sealed}");
     }
 }

@@ -50,12 +50,11 @@ impl RunStateStore {
     /// State at a place of its own. `seal` holds the keys of the encrypted repository that is source or sink.
     pub fn at(location: Location, seal: Option<&Keys>) -> Self {
         let store: Arc<dyn ObjectStore> = match seal {
-            Some(keys) => Arc::new(EncryptedStore::new(
-                Arc::clone(&location.store),
-                location.root.clone(),
-                keys.clone(),
-                |_| false,
-            )),
+            Some(keys) => {
+                Arc::new(EncryptedStore::new(Arc::clone(&location.store), location.root.clone(), keys.clone(), |_| {
+                    false
+                }))
+            }
             None => Arc::clone(&location.store),
         };
         Self { location, store, keys: seal.cloned(), repository: None }
@@ -142,13 +141,12 @@ impl RunStateStore {
     /// The receipts that count: of each phase, dataset and split the one with the highest number.
     pub async fn receipts(&self, run_id: &str) -> Result<Vec<Receipt>, RepositoryError> {
         let folder = self.run_object(run_id, "receipts")?;
-        let objects: Vec<_> = self
-            .location
-            .store
-            .list(Some(&self.location.path(&folder)?))
-            .try_collect()
-            .await
-            .map_err(failed(&self.location, "list", &folder))?;
+        let objects: Vec<_> =
+            self.location.store.list(Some(&self.location.path(&folder)?)).try_collect().await.map_err(failed(
+                &self.location,
+                "list",
+                &folder,
+            ))?;
         let mut highest: BTreeMap<String, u64> = BTreeMap::new();
         for meta in &objects {
             let relative = relative_to(&self.location.root, &meta.location).unwrap_or_default();
@@ -203,8 +201,7 @@ impl RunStateStore {
         loop {
             let highest = self.highest_claim(run_id).await?;
             let n = highest.checked_add(1).ok_or_else(|| self.tampered("claims", "there is no higher number"))?;
-            let record =
-                ClaimRecord { format: FORMAT.to_owned(), run_id: run_id.to_owned(), n, nonce: nonce.clone() };
+            let record = ClaimRecord { format: FORMAT.to_owned(), run_id: run_id.to_owned(), n, nonce: nonce.clone() };
             let object = self.run_object(run_id, &format!("claims/{n}"))?;
             match self.create(&object, &record).await? {
                 None => return Ok(Claim { run_id: run_id.to_owned(), n }),
@@ -258,9 +255,11 @@ impl RunStateStore {
     }
 
     async fn is_there(&self, object: &str) -> Result<bool, RepositoryError> {
-        small::exists(self.location.store.as_ref(), &self.location.path(object)?)
-            .await
-            .map_err(failed(&self.location, "look for", object))
+        small::exists(self.location.store.as_ref(), &self.location.path(object)?).await.map_err(failed(
+            &self.location,
+            "look for",
+            object,
+        ))
     }
 
     fn receipt_folder(&self, run_id: &str, receipt: &Receipt) -> Result<String, RepositoryError> {

@@ -23,7 +23,14 @@ pub(crate) fn intent(run_id: &str) -> Intent {
 }
 
 fn receipt(dataset: &str, split: &str, n: u64) -> Receipt {
-    Receipt { phase: "write".to_owned(), dataset: dataset.to_owned(), split: split.to_owned(), n, rows: n, ..Receipt::default() }
+    Receipt {
+        phase: "write".to_owned(),
+        dataset: dataset.to_owned(),
+        split: split.to_owned(),
+        n,
+        rows: n,
+        ..Receipt::default()
+    }
 }
 
 async fn states(test: impl AsyncFn(RunStateStore)) {

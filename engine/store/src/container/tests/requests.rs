@@ -99,6 +99,30 @@ async fn zz_speed() {
     let t = std::time::Instant::now();
     use futures::StreamExt;
     let mut s = store.get(&Path::from("x")).await.unwrap().into_stream();
-    while let Some(b) = s.next().await { b.unwrap(); }
+    while let Some(b) = s.next().await {
+        b.unwrap();
+    }
     println!("open {:?}", t.elapsed());
+}
+
+#[test]
+fn zz_raw() {
+    let c = ObjectCipher::create(&vector_keys(), "x").unwrap();
+    let plain = pattern(CHUNK);
+    let mut out = Vec::with_capacity(SEALED_CHUNK);
+    for _ in 0..3 {
+        let t = std::time::Instant::now();
+        for i in 0..4096 {
+            out.clear();
+            c.seal_chunk(i, false, &plain, &mut out).unwrap();
+        }
+        println!("seal raw 256MiB {:?}", t.elapsed());
+        let mut p = Vec::with_capacity(CHUNK);
+        let t = std::time::Instant::now();
+        for _ in 0..4096 {
+            p.clear();
+            c.open_chunk(4095, false, &out, &mut p).unwrap();
+        }
+        println!("open raw 256MiB {:?}", t.elapsed());
+    }
 }

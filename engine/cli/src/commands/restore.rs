@@ -1,0 +1,136 @@
+//! `restow restore`: the worst day. No pipeline, no settings, no catalog.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use restow_core::compile::Selection;
+use restow_spec::load::{LoadOptions, load};
+use restow_store::repository::{Manifest, Repository, SnapshotId, SnapshotStatus};
+use serde_json::{Value, json};
+
+use super::catalog::snapshot_table;
+use super::run::{execute, report};
+use super::target::Target;
+use crate::app::App;
+use crate::args::RestoreArgs;
+use crate::ask;
+use crate::context::{self, KEY_VARIABLE, Limits, key_reference};
+use crate::error::CliError;
+use crate::exit;
+use crate::interrupt::interruptible;
+use crate::render::number::{bytes, counted};
+
+/// The name of the pipeline in messages, since there is no file.
+const FILE: &str = "restore.yaml";
+
+/// Lists the snapshots, shows what would be written, asks, and restores.
+pub async fn restore(app: &App, arguments: &RestoreArgs) -> Result<u8, CliError> {
+    let mut target = Target::at(app, &arguments.url, arguments.key_file.as_deref());
+    if arguments.print {
+        if target.unlock().is_none() && target.environment.get(KEY_VARIABLE).is_some() {
+            target.set_unlock(json!({ "key": key_reference() }));
+        }
+        let text = pipeline_text(&target, &arguments.snapshot, arguments);
+        app.console.result("pipeline", &json!({ "text": text }), || text.clone());
+        return Ok(exit::DONE);
+    }
+    let (id, manifest) = interruptible(survey(app, &mut target, arguments), super::ONLY_READ, "").await?;
+    let text = pipeline_text(&target, id.as_str(), arguments);
+    agree(app, &id, &manifest, arguments)?;
+    let vars = BTreeMap::new();
+    let options = LoadOptions {
+        catalogue: app.registry.catalogue(),
+        env: target.environment.as_ref(),
+        vars: &vars,
+        unset_is_error: true,
+    };
+    let (pipeline, diagnostics) = load(FILE, &text, &options);
+    app.console.diagnostics(&diagnostics);
+    let Some(pipeline) = pipeline else {
+        return Err(CliError::Diagnostics { errors: "errors".into(), files: "the pipeline of this command".into() });
+    };
+    let settings = context::no_settings(app.environment.as_ref())?;
+    let limits = Limits::of(&settings);
+    let context = context::open_context(pipeline.connections.clone(), Arc::clone(&target.environment), limits);
+    let summary = execute(app, &pipeline, context, Selection::default(), false).await?;
+    report(app, &summary, 1);
+    Ok(exit::of_status(summary.status))
+}
+
+/// Opens the repository and finds the snapshot; shows what else there is, where the store can list.
+async fn survey(app: &App, target: &mut Target, arguments: &RestoreArgs) -> Result<(SnapshotId, Manifest), CliError> {
+    let repository: Repository = target.open(app).await?;
+    if repository.location().lists {
+        let snapshots = repository.snapshots().await?;
+        if !app.console.is_json() && !snapshots.is_empty() {
+            app.console.note(snapshot_table(&snapshots).trim_end());
+            app.console.note("");
+        }
+    }
+    let id = repository.resolve(&arguments.snapshot).await?;
+    let manifest = repository.manifest(&id).await?;
+    Ok((id, manifest))
+}
+
+/// Says what would be written, and asks.
+fn agree(app: &App, id: &SnapshotId, manifest: &Manifest, arguments: &RestoreArgs) -> Result<(), CliError> {
+    if manifest.status == SnapshotStatus::Partial && !arguments.allow_partial {
+        let failed: Vec<&str> = manifest.failed.iter().map(|failed| failed.name.as_str()).collect();
+        let message = format!("snapshot {id} is partial: it lacks {}; nothing was written", failed.join(", "));
+        return Err(CliError::Refused { message, hint: "add --allow-partial to restore the rest, or name another --snapshot".into() });
+    }
+    let rows: u64 = manifest.datasets.iter().map(|dataset| dataset.rows).sum();
+    let mut text = format!("snapshot {id} of {}:\n", arguments.url);
+    for dataset in &manifest.datasets {
+        let stored: u64 = dataset.files.iter().map(|file| file.stored_bytes).sum();
+        let _ = writeln!(text, "  {}: {}, {} stored", dataset.name, counted(dataset.rows, "row"), bytes(stored));
+    }
+    app.console.note(text.trim_end());
+    let what = format!("{} of {}", counted(rows, "row"), counted(manifest.datasets.len() as u64, "dataset"));
+    if arguments.yes {
+        app.console.note(&format!("restoring {what} to {}", arguments.to));
+        return Ok(());
+    }
+    if !ask::has_terminal() {
+        let message = format!("restoring {what} to {} needs a confirmation, and there is no terminal; nothing was written", arguments.to);
+        return Err(CliError::Refused { message, hint: "add --yes".into() });
+    }
+    if ask::confirm(&format!("restore {what} to {}?", arguments.to))? {
+        return Ok(());
+    }
+    Err(CliError::Refused { message: "not confirmed; nothing was written".into(), hint: String::new() })
+}
+
+/// The pipeline that the command stands for.
+fn pipeline_text(target: &Target, snapshot: &str, arguments: &RestoreArgs) -> String {
+    let mut text = String::from("# yaml-language-server: $schema=../schemas/pipeline.schema.json\nversion: 1\nname: restore\nstages:\n");
+    let _ = writeln!(text, "  - source:\n      repository:\n        url: {}", quoted(target.url()));
+    let _ = writeln!(text, "        snapshot: {}", quoted(snapshot));
+    if arguments.allow_partial {
+        text.push_str("        allow_partial: true\n");
+    }
+    for (name, value) in target.unlock().and_then(Value::as_object).into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default();
+        // A reference is meant to be resolved; every other text is taken as it is.
+        let value = if value.starts_with("${secret:") { Value::from(value).to_string() } else { quoted(value) };
+        let _ = writeln!(text, "        unlock: {{ {name}: {value} }}");
+    }
+    let _ = writeln!(text, "  - sink:\n      files:\n        path: {}", quoted(&arguments.to));
+    text
+}
+
+/// A text of the user's as a YAML scalar that is not interpolated.
+fn quoted(text: &str) -> String {
+    Value::from(text.replace('$', "$$")).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_quoted() {
+        assert_eq!(quoted("a: \"b\" ${env:X}"), r#""a: \"b\" $${env:X}""#);
+    }
+}

@@ -1,0 +1,6 @@
+//! The files source and sink through the contract, without the engine.
+
+mod exports;
+mod harness;
+mod names;
+mod sources;

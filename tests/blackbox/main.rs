@@ -1,0 +1,17 @@
+//! The binary from outside: every test runs it in a folder of its own, with an environment of its own, and looks at what
+//! it prints, how it ends and what it leaves. None needs a network; those that need a real server say so.
+
+mod support;
+
+mod boundaries;
+mod codes;
+mod formats;
+mod http;
+mod lint;
+mod output;
+mod quickstart;
+mod resume;
+mod secrecy;
+mod selection;
+mod servers;
+mod shapes;
