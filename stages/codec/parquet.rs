@@ -116,9 +116,10 @@ pub(super) fn unsupported(data_type: &DataType) -> Option<String> {
         DataType::Struct(fields) if fields.is_empty() => Some("a struct without fields".to_owned()),
         // parquet-rs reads back a list of length zero with its nulls gone.
         DataType::FixedSizeList(_, 0) => Some("vectors of dimension 0".to_owned()),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::Map(item, _) => {
-            unsupported(item.data_type())
-        }
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => unsupported(item.data_type()),
         DataType::Struct(fields) => fields.iter().find_map(|field| unsupported(field.data_type())),
         DataType::Dictionary(_, value) => unsupported(value),
         _ => None,
@@ -160,9 +161,9 @@ fn encodings(
         DataType::List(item) | DataType::LargeList(item) => {
             encodings(builder, item, below(path, &["list", item.name()]), in_vector)
         }
-        DataType::Struct(fields) => fields.iter().fold(builder, |builder, child| {
-            encodings(builder, child, below(path.clone(), &[child.name()]), in_vector)
-        }),
+        DataType::Struct(fields) => fields
+            .iter()
+            .fold(builder, |builder, child| encodings(builder, child, below(path.clone(), &[child.name()]), in_vector)),
         leaf => leaf_encoding(builder, leaf, ColumnPath::new(path), in_vector),
     }
 }

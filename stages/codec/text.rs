@@ -72,6 +72,17 @@ pub(super) fn means<T: fmt::LowerExp>(text: &str, float: T) -> bool {
     }
 }
 
+/// Whether the text is a shortest decimal of this float. As [`means`], but of two decimals that are equally short and
+/// equally near to the float either counts: printers choose differently, and both read back as the same float.
+pub(super) fn is_shortest(text: &str, float: f32) -> bool {
+    if means(text, float) {
+        return true;
+    }
+    let shortest = Decimal::parse(&format!("{float:e}"));
+    let same_length = Decimal::parse(text).zip(shortest).is_some_and(|(text, float)| text.length == float.length);
+    same_length && text.parse::<f32>().is_ok_and(|read| read.to_bits() == float.to_bits())
+}
+
 /// Whether the text is a number in JSON's grammar.
 pub(super) fn is_number(text: &str) -> bool {
     let rest = text.strip_prefix('-').unwrap_or(text);
@@ -256,6 +267,9 @@ mod tests {
         assert!(means("0", 0.0_f64) && !means("-0", 0.0_f64) && means("-0.00", -0.0_f64));
         assert!(means("0.06502265", 0.06502265_f32) && !means("0.06502264738082886", 0.06502265_f32));
         assert!(means("0.06502264738082886", f64::from(0.06502265_f32)));
+        // A float half-way between two decimals of eight digits.
+        assert!(is_shortest("-0.051757812", -0.051757812_f32) && is_shortest("-0.051757813", -0.051757812_f32));
+        assert!(!is_shortest("-0.0517578125", -0.051757812_f32) && !is_shortest("0.06502264738082886", 0.06502265_f32));
         assert!(!means("9007199254740993", 9007199254740992.0_f64));
         assert!(means("100000000000000000000", 1e20_f64));
         assert!(!means("0.1000000000000000055511151231257827", 0.1_f64));
@@ -283,9 +297,20 @@ mod tests {
         assert_eq!(micros("1969-12-31T23:59:59.5Z"), Some((-500_000, true)));
         assert!(matches!(micros("0001-01-01T00:00:00Z"), Some((_, true))));
         assert!(matches!(micros("9999-12-31T23:59:59.999999Z"), Some((_, true))));
-        for bad in ["2025-02-29T00:00:00Z", "2025-01-01", "2025-01-01T24:00:00Z", "2025-01-01T00:00:60Z", "2025-01-01t00:00:00Z",
-            "2025-01-01T00:00:00", "2025-01-01T00:00:00z", "2025-01-01T00:00:00.Z", "2025-01-01T00:00:00.1234567890Z",
-            "2025-01-01T00:00:00+2:00", "2025-01-01T00:00:00é", "é025-01-01T00:00:00Z"] {
+        for bad in [
+            "2025-02-29T00:00:00Z",
+            "2025-01-01",
+            "2025-01-01T24:00:00Z",
+            "2025-01-01T00:00:60Z",
+            "2025-01-01t00:00:00Z",
+            "2025-01-01T00:00:00",
+            "2025-01-01T00:00:00z",
+            "2025-01-01T00:00:00.Z",
+            "2025-01-01T00:00:00.1234567890Z",
+            "2025-01-01T00:00:00+2:00",
+            "2025-01-01T00:00:00é",
+            "é025-01-01T00:00:00Z",
+        ] {
             assert_eq!(micros(bad), None, "{bad}");
         }
         assert_eq!(parse_timestamp("1970-01-01T00:00:01", TimeUnit::Second, false), Some((1, true)));

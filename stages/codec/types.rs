@@ -76,10 +76,8 @@ pub fn parse_field(column: &str, name: &str) -> Result<Field> {
 
 /// The type of a sparse vector.
 pub fn sparse_vector_type() -> DataType {
-    let entry = Fields::from(vec![
-        Field::new("index", DataType::UInt32, false),
-        Field::new("value", DataType::Float32, false),
-    ]);
+    let entry =
+        Fields::from(vec![Field::new("index", DataType::UInt32, false), Field::new("value", DataType::Float32, false)]);
     list_of(DataType::Struct(entry))
 }
 
@@ -200,7 +198,9 @@ mod tests {
         assert_eq!(parse_type("list(list(text))").unwrap(), list_of(list_of(DataType::Utf8)));
         assert_eq!(parse_type("decimal(10,2)").unwrap(), DataType::Decimal128(10, 2));
         assert_eq!(parse_type("timestamp").unwrap(), timestamp_type());
-        for bad in ["", "itn", "vector", "vector(0)", "vector(-1)", "vector(3", "vector(3,text)", "decimal(40,2)", "list()"] {
+        for bad in
+            ["", "itn", "vector", "vector(0)", "vector(-1)", "vector(3", "vector(3,text)", "decimal(40,2)", "list()"]
+        {
             let error = parse_type(bad).unwrap_err();
             assert!(error.message().starts_with("unknown type"), "{bad}: {error}");
         }

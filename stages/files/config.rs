@@ -278,10 +278,11 @@ pub(super) fn check_sink(options: &Value) -> Vec<Problem> {
     }
     let size = options.part_size;
     if !(MIN_PART_SIZE..=MAX_PART_SIZE).contains(&size.bytes()) {
-        problems.push(
-            Problem::new("/part_size", format!("parts of {size} are not possible"))
-                .with_help(format!("use {} to {}", ByteSize(MIN_PART_SIZE), ByteSize(MAX_PART_SIZE))),
-        );
+        problems.push(Problem::new("/part_size", format!("parts of {size} are not possible")).with_help(format!(
+            "use {} to {}",
+            ByteSize(MIN_PART_SIZE),
+            ByteSize(MAX_PART_SIZE)
+        )));
     }
     problems
 }

@@ -34,14 +34,7 @@ pub(super) enum FilesError {
     CompressedParquet { file: String },
     /// Two files, two types.
     #[error("dataset {dataset:?}: column {column:?} is {left} in {left_file:?} and {right} in {right_file:?}")]
-    TypeConflict {
-        dataset: String,
-        column: String,
-        left: String,
-        left_file: String,
-        right: String,
-        right_file: String,
-    },
+    TypeConflict { dataset: String, column: String, left: String, left_file: String, right: String, right_file: String },
     /// A declared type that would lose values.
     #[error("dataset {dataset:?}: column {column:?} is {found}, and cannot be read as {declared} without loss")]
     Narrowing { dataset: String, column: String, found: String, declared: String },
@@ -114,13 +107,17 @@ impl FilesError {
             Self::Glob { .. } => "brackets and braces must be closed",
             Self::Connection { .. } => "name it under `connections:` as `{ files: { url: ... } }`",
             Self::TwoAddresses { .. } => "write the path relative to the connection's url",
-            Self::UnknownFormat { .. } => "say `format: parquet | jsonl | json | arrow | csv`, or select the files by a glob",
+            Self::UnknownFormat { .. } => {
+                "say `format: parquet | jsonl | json | arrow | csv`, or select the files by a glob"
+            }
             Self::TwoFormats { .. } => "select the files of one format by a glob",
             Self::CompressedParquet { .. } => "decompress it; Parquet has its own compression",
             Self::TypeConflict { .. } => "say its type under `schema:`, or read the files as two datasets",
             Self::Narrowing { .. } => "leave it out of `schema:` and cast it with a transform stage",
             Self::NoColumn { help, .. } => return help.clone(),
-            Self::NoPartition { .. } => "take the column out of `partitions:`, or select only files below such a folder",
+            Self::NoPartition { .. } => {
+                "take the column out of `partitions:`, or select only files below such a folder"
+            }
             Self::PartitionValue { .. } => "give the column another type under `partitions:`",
             Self::PartitionTwice { .. } => "take it out of `partitions:`",
             Self::Changed { .. } => "run again once nobody writes it",
@@ -129,7 +126,9 @@ impl FilesError {
             }
             Self::BadExport { .. } => "export again into another folder",
             Self::NotAsExported { .. } => "export again, or select the files that are left by a glob",
-            Self::Locked { .. } => "give the key of the export: `unlock: { key_file: PATH }` (or key, command, passphrase)",
+            Self::Locked { .. } => {
+                "give the key of the export: `unlock: { key_file: PATH }` (or key, command, passphrase)"
+            }
             Self::NoKeyring { .. } => "take `unlock:` out for files that are not encrypted",
             Self::Exists { .. } => "nothing was changed; remove that export, or write to another path",
             Self::InTheWay { .. } => "nothing was overwritten; move that file, or write to another path",

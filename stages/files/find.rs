@@ -202,7 +202,11 @@ impl Search<'_> {
             }
             let schema = dataset.schema(&place.shown)?;
             let name = self.options.dataset.clone().unwrap_or_else(|| dataset.name.clone());
-            self.groups.entry(name.clone()).or_insert_with(|| Group { name, files: Vec::new(), exported: Some(schema) });
+            self.groups.entry(name.clone()).or_insert_with(|| Group {
+                name,
+                files: Vec::new(),
+                exported: Some(schema),
+            });
             for named in files {
                 let shown = place.show(named.path.strip_prefix(prefix).unwrap_or(&named.path));
                 let bad = |reason: String| FilesError::NotAsExported { file: shown.clone(), reason };
@@ -244,7 +248,8 @@ impl Search<'_> {
 
     fn add(&mut self, name: String, file: FoundFile) {
         let name = self.options.dataset.clone().unwrap_or(name);
-        let group = self.groups.entry(name.clone()).or_insert_with(|| Group { name, files: Vec::new(), exported: None });
+        let group =
+            self.groups.entry(name.clone()).or_insert_with(|| Group { name, files: Vec::new(), exported: None });
         group.files.push(file);
     }
 }

@@ -48,7 +48,9 @@ impl Place {
     /// The connection is not there, or the address is not usable.
     pub fn open(path: &str, connection: Option<&str>, context: &OpenContext) -> Result<Self> {
         let (text, options) = match connection {
-            None => (path.to_owned(), StoreOptions { environment: context.store_environment(), ..StoreOptions::default() }),
+            None => {
+                (path.to_owned(), StoreOptions { environment: context.store_environment(), ..StoreOptions::default() })
+            }
             Some(name) => below_connection(path, name, context)?,
         };
         let (base, glob) = split_glob(&text, context);

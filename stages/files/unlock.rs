@@ -116,7 +116,9 @@ pub(super) async fn create_or_open(target: &Location, unlock: &Unlock, context: 
     let mut notices = Vec::new();
     let source = unlock.key_source(context)?;
     let present = read_keys(target.store.as_ref(), &target.root).await?;
-    if let (KeySource::KeyFile { path, .. }, KeyFileState::Created) = (&source, key_file(&source, present.is_some()).await?) {
+    if let (KeySource::KeyFile { path, .. }, KeyFileState::Created) =
+        (&source, key_file(&source, present.is_some()).await?)
+    {
         notices.push(format!(
             "made the key file {}: keep a copy in another place, without it (or a recovery key) the export cannot be read",
             path.display()
@@ -157,9 +159,10 @@ async fn key_file(source: &KeySource, exists: bool) -> Result<KeyFileState> {
 
 async fn read_keys(store: &dyn ObjectStore, folder: &Path) -> Result<Option<Bytes>> {
     match store.get(&folder.clone().join(KEYS)).await {
-        Ok(found) if found.meta.size > keys::MAX_KEYRING_BYTES as u64 => {
-            Err(EngineError::new(ExitClass::Tampered, format!("{KEYS} has {} bytes, and is no keyring", found.meta.size)))
-        }
+        Ok(found) if found.meta.size > keys::MAX_KEYRING_BYTES as u64 => Err(EngineError::new(
+            ExitClass::Tampered,
+            format!("{KEYS} has {} bytes, and is no keyring", found.meta.size),
+        )),
         Ok(found) => Ok(Some(found.bytes().await?)),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),

@@ -6,7 +6,7 @@ use crate::support::{Place, pipeline};
 
 /// What is easily lost: absent, null and empty, large integers, -0.0, tiny numbers, text outside of the first plane.
 const ROWS: &str = r#"{"id":"a","text":"Größe 𝄞 \u0000 \"quoted\"","big":9223372036854775807,"small":-9223372036854775808,"float":-0.0,"tiny":5e-324,"flag":true,"list":[],"words":["x",""],"nested":{"k":[1,{"z":null}]},"maybe":null,"day":"2024-02-29","time":"2024-02-29T23:59:59.123456Z","v":[0.1,0.2,0.3,0.4],"uuid":"2585ca26-6252-5401-b4ea-74c5b00293d2"}
-{"id":"b","text":"","big":0,"small":0,"float":1.5,"tiny":1e300,"flag":false,"list":[1,2],"words":[],"nested":{},"day":"0001-01-01","time":"1969-12-31T23:59:59Z","v":[1,2,3,4],"uuid":"00000000-0000-0000-0000-000000000000"}
+{"id":"b","text":"","big":0,"small":0,"float":1.5,"tiny":1e300,"flag":false,"list":[1,2],"words":[],"nested":{},"day":"0001-01-01","time":"1969-12-31T23:59:59Z","v":[1.5,2.5,3.5,4.5],"uuid":"00000000-0000-0000-0000-000000000000"}
 {"id":"c"}
 "#;
 

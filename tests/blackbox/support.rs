@@ -253,17 +253,29 @@ impl Ran {
         last
     }
 
+    /// Compares everything with a snapshot, to the letter.
+    #[track_caller]
+    pub fn snapshot_exact(&self, name: &str) {
+        compare(name, &self.text(), &[]);
+    }
+
     /// Compares everything with a snapshot; what differs from run to run is masked.
     #[track_caller]
     pub fn snapshot(&self, name: &str) {
-        let mut settings = insta::Settings::clone_current();
-        settings.set_prepend_module_to_snapshot(false);
-        settings.set_omit_expression(true);
-        for (pattern, mask) in MASKS {
-            settings.add_filter(pattern, *mask);
-        }
-        settings.bind(|| insta::assert_snapshot!(name, self.text()));
+        compare(name, &self.text(), MASKS);
     }
+}
+
+/// Compares a text with `snapshots/<name>.snap`.
+#[track_caller]
+pub fn compare(name: &str, text: &str, masks: &[(&str, &str)]) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    for (pattern, mask) in masks {
+        settings.add_filter(pattern, *mask);
+    }
+    settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
 /// What differs from run to run, from the most to the least special.

@@ -61,8 +61,12 @@ impl App {
 
     /// Loads the files, prints what is wrong with any of them, and goes on only where none has an error.
     pub fn load(&self, files: &[PathBuf], vars: &BTreeMap<String, String>) -> Result<Vec<Pipeline>, CliError> {
-        let options =
-            LoadOptions { catalogue: self.registry.catalogue(), env: self.environment.as_ref(), vars, unset_is_error: true };
+        let options = LoadOptions {
+            catalogue: self.registry.catalogue(),
+            env: self.environment.as_ref(),
+            vars,
+            unset_is_error: true,
+        };
         let (mut pipelines, mut errors, mut broken) = (Vec::new(), 0, Vec::new());
         for file in files {
             let text = read(file)?;

@@ -40,6 +40,7 @@ fn line(question: &str) -> Result<Zeroizing<String>, CliError> {
 /// Switches the terminal's echo by `stty`, as there is no safe call for it; `false` where that did not work.
 fn echo(on: bool) -> bool {
     let mode = if on { "echo" } else { "-echo" };
-    let stty = Command::new("stty").arg(mode).stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let stty =
+        Command::new("stty").arg(mode).stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     stty.is_ok_and(|status| status.success())
 }

@@ -61,11 +61,6 @@ impl Console {
         self.live
     }
 
-    /// Whether status lines are wanted.
-    pub fn is_quiet(&self) -> bool {
-        self.quiet
-    }
-
     /// How diagnostics look on standard error.
     pub fn style(&self) -> Style {
         if self.colour { Style::Colour } else { Style::Plain }
@@ -144,7 +139,6 @@ impl Console {
     pub fn error(&self, error: &CliError) {
         let code = error.code();
         match error {
-            CliError::Reported(_) => {}
             _ if self.json => {
                 let (message, hint) = (error.to_string(), error.hint());
                 if let CliError::Placed { diagnostic, .. } = error {

@@ -104,8 +104,12 @@ pub fn connections(settings: &Settings, app: &App) -> Result<BTreeMap<String, Co
     .to_string();
     let vars = BTreeMap::new();
     // A variable that is not set may belong to a connection that this command does not use.
-    let options =
-        LoadOptions { catalogue: app.registry.catalogue(), env: app.environment.as_ref(), vars: &vars, unset_is_error: false };
+    let options = LoadOptions {
+        catalogue: app.registry.catalogue(),
+        env: app.environment.as_ref(),
+        vars: &vars,
+        unset_is_error: false,
+    };
     let (pipeline, diagnostics) = load(SETTINGS, &text, &options);
     if let Some(pipeline) = pipeline {
         return Ok(pipeline.connections);
@@ -124,7 +128,11 @@ pub struct WithVariable {
 
 impl WithVariable {
     /// `name` is `value`, everything else as in `inner`.
-    pub fn new(inner: Arc<dyn Environment + Send + Sync>, name: &'static str, value: zeroize::Zeroizing<String>) -> Self {
+    pub fn new(
+        inner: Arc<dyn Environment + Send + Sync>,
+        name: &'static str,
+        value: zeroize::Zeroizing<String>,
+    ) -> Self {
         Self { inner, name, value }
     }
 }

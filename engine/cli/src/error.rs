@@ -29,9 +29,6 @@ pub enum CliError {
         /// What to write instead.
         hint: String,
     },
-    /// Everything was printed already; only the code is left.
-    #[error("the command ended with exit code {0}")]
-    Reported(u8),
     /// A pipeline has errors, which were printed.
     #[error("{errors} in {files}: nothing was run")]
     Diagnostics {
@@ -133,12 +130,14 @@ impl CliError {
         match self {
             Self::Arguments(_) | Self::Usage { .. } | Self::Diagnostics { .. } => exit::USAGE,
             Self::Location(_) | Self::Settings(_) | Self::Create(_) => exit::USAGE,
-            Self::Reported(code) | Self::Placed { code, .. } => *code,
+            Self::Placed { code, .. } => *code,
             Self::Engine(error) => exit::of_class(error.class()),
             Self::Repository(error) => error.exit_class().code(),
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => exit::NOT_FOUND,
             Self::Write { source, .. } | Self::Output(source) if source.kind() == std::io::ErrorKind::StorageFull => 6,
-            Self::Read { .. } | Self::Write { .. } | Self::Output(_) | Self::Terminal(_) | Self::Thread(_) => exit::FAILED,
+            Self::Read { .. } | Self::Write { .. } | Self::Output(_) | Self::Terminal(_) | Self::Thread(_) => {
+                exit::FAILED
+            }
             Self::NotFound { .. } => exit::NOT_FOUND,
             Self::Refused { .. } => exit::REFUSED,
             Self::NoKey { .. } => exit::WRONG_KEY,
@@ -156,7 +155,9 @@ impl CliError {
                 "give --key-file FILE with the key or the recovery key, or set {}",
                 crate::context::KEY_VARIABLE
             )),
-            Self::Read { .. } => Some("name an existing file; `restow create files/repository` writes a starter".into()),
+            Self::Read { .. } => {
+                Some("name an existing file; `restow create files/repository` writes a starter".into())
+            }
             Self::Diagnostics { .. } => Some("`restow lint` checks a file without running it".into()),
             _ => None,
         }

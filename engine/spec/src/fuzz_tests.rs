@@ -37,7 +37,11 @@ fn survives(text: &str) {
     let (env, vars) = (BTreeMap::new(), BTreeMap::new());
     let options = LoadOptions { catalogue: &catalogue, env: &env, vars: &vars, unset_is_error: true };
     load_markdown("m.md", text, &options);
-    assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
+    let head: String = text.chars().take(80).collect();
+    assert!(start.elapsed() < Duration::from_secs(20), "{head:?} took {:?}", start.elapsed());
+    if start.elapsed() > Duration::from_secs(1) {
+        eprintln!("{head:?} took {:?}", start.elapsed());
+    }
 }
 
 /// A seed with a few edits: pieces put in, ranges cut out or doubled.

@@ -8,9 +8,9 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Fields, FieldRef, Float16Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    DataType, Date32Type, Decimal128Type, FieldRef, Fields, Float16Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use restow_core::{EngineError, Result};
 
@@ -91,9 +91,10 @@ where
     let mut values = Vec::with_capacity(cells.len());
     for cell in cells {
         values.push(match cell {
-            Cell::Whole(value) => Some(T::Native::try_from(value).map_err(|_| {
-                EngineError::failed(format!("{value} is out of the range of {data_type}"))
-            })?),
+            Cell::Whole(value) => Some(
+                T::Native::try_from(value)
+                    .map_err(|_| EngineError::failed(format!("{value} is out of the range of {data_type}")))?,
+            ),
             _ => None,
         });
     }

@@ -33,9 +33,11 @@ pub(super) fn decode(input: Input, options: &CsvOptions, request: DecodeRequest,
     let mut table = Table::new(&request)?;
     let mut records = Records::new(input, *options);
     let Some(names) = records.names(place)? else { return Ok(()) };
-    let slots: Vec<usize> = names.iter().map(|name| table.find(name)).collect::<Result<_, String>>().map_err(|reason| {
-        EngineError::failed(format!("{place:?}: {reason}")).with_hint("the files of a dataset must have the same columns")
-    })?;
+    let slots: Vec<usize> =
+        names.iter().map(|name| table.find(name)).collect::<Result<_, String>>().map_err(|reason| {
+            EngineError::failed(format!("{place:?}: {reason}"))
+                .with_hint("the files of a dataset must have the same columns")
+        })?;
     while let Some(record) = records.next(place)? {
         let taken = match &record.problem {
             Some(problem) => Err(problem.clone()),

@@ -53,8 +53,8 @@ pub(super) fn decode(input: Input, request: DecodeRequest, output: &Output) -> R
         }
         for batch in batches {
             let columns = columns.as_deref().ok_or_else(|| no_arrow(place))?;
-            let batch = select(&batch, columns, &request.schema)
-                .map_err(|error| error.context(format!("{place:?}")))?;
+            let batch =
+                select(&batch, columns, &request.schema).map_err(|error| error.context(format!("{place:?}")))?;
             let mut from = 0;
             while from < batch.num_rows() {
                 let part = batch.slice(from, rows.min(batch.num_rows() - from));

@@ -30,7 +30,9 @@ pub use csv::CsvOptions;
 pub(super) use csv::{Record, Records};
 pub use ipc::arrow_schema;
 pub(super) use reading::{Reading, compact, numbers_of, readable};
-pub(super) use rows::{Fields, JsonRows, RawRow};
+#[cfg(test)]
+pub(super) use rows::Fields;
+pub(super) use rows::{JsonRows, RawRow};
 
 use super::options::StreamCompression;
 

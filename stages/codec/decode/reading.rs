@@ -101,9 +101,8 @@ impl Reading {
             }
             DataType::List(item) => Some(Self::List(Box::new(Self::of_type(item.data_type(), written)?))),
             DataType::Struct(fields) => {
-                let fields = fields.iter().map(|field| {
-                    Some((field.name().clone(), Self::of_type(field.data_type(), written)?))
-                });
+                let fields =
+                    fields.iter().map(|field| Some((field.name().clone(), Self::of_type(field.data_type(), written)?)));
                 fields.collect::<Option<_>>().map(Self::Struct)
             }
             _ => None,
@@ -142,7 +141,9 @@ impl Reading {
                 let text: String = serde_json::from_str(raw).map_err(|error| self.refuse_because(raw, &error))?;
                 self.read_text(text)
             }
-            (Self::Whole { .. } | Self::Float(_) | Self::Decimal { .. }, Some(b'-' | b'0'..=b'9')) => self.read_number(raw),
+            (Self::Whole { .. } | Self::Float(_) | Self::Decimal { .. }, Some(b'-' | b'0'..=b'9')) => {
+                self.read_number(raw)
+            }
             (Self::Vector { length, float }, Some(b'[')) => float.vector(raw, *length).map(|cell| (cell, None)),
             (Self::Fixed { item, .. } | Self::List(item), Some(b'[')) => self.read_list(item, raw),
             (Self::Struct(fields), Some(b'{')) => self.read_struct(fields, raw),
@@ -186,7 +187,9 @@ impl Reading {
                 let value = Some(number).filter(|number| text::is_whole(number)).and_then(|number| number.parse().ok());
                 match value.filter(|value| (low..=high).contains(&value)) {
                     Some(value) => Ok((Cell::Whole(value), None)),
-                    None if text::is_whole(number) => Err(format!("{} is out of range, from {low} to {high}", shown(number))),
+                    None if text::is_whole(number) => {
+                        Err(format!("{} is out of range, from {low} to {high}", shown(number)))
+                    }
                     None => Err(self.refuse(number)),
                 }
             }
@@ -281,7 +284,7 @@ impl Float {
             Width::F32 | Width::F64 => number.parse().ok()?,
         };
         let exact = match self.written {
-            Written::Shortest => text::means(number, value),
+            Written::Shortest => text::is_shortest(number, value),
             Written::Wide => text::means(number, f64::from(value)),
             Written::Rounded => true,
         };
@@ -296,10 +299,16 @@ impl Float {
         };
         let mut count = 0;
         let (mut floats, mut doubles) = (Vec::new(), Vec::new());
-        if self.width == Width::F64 { doubles.reserve(length) } else { floats.reserve(length) }
+        if self.width == Width::F64 {
+            doubles.reserve(length)
+        } else {
+            floats.reserve(length)
+        }
         for (at, number) in numbers.enumerate() {
             match self.read(number) {
-                _ if !text::is_number(number) => return Err(format!("element {}: {} is no number", at + 1, shown(number))),
+                _ if !text::is_number(number) => {
+                    return Err(format!("element {}: {} is no number", at + 1, shown(number)));
+                }
                 Some((Cell::F64(value), true)) => doubles.push(value),
                 Some((Cell::F32(value), true)) => floats.push(value),
                 _ => return Err(inexact(at, number)),

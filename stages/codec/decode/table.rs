@@ -192,8 +192,11 @@ impl Slot {
             Err(_) => None,
             Ok(at) => {
                 let reading = Reading::of(field).ok_or_else(|| {
-                    EngineError::usage(format!("{place:?}: column {name:?} of type {} cannot be read from text", field.data_type()))
-                        .with_hint("declare another type for it in `schema:`, for example text")
+                    EngineError::usage(format!(
+                        "{place:?}: column {name:?} of type {} cannot be read from text",
+                        field.data_type()
+                    ))
+                    .with_hint("declare another type for it in `schema:`, for example text")
                 })?;
                 let beside = format!("{TEXT_PREFIX}{name}");
                 let text = match (schema.index_of(&beside), dataset.index_of(&beside)) {

@@ -206,7 +206,14 @@ impl Inference {
         }
         let schema: SchemaRef = self.schema()?.into();
         let roles = Roles::of(&schema);
-        Ok(Inferred { schema, roles, rows: self.rows, rejects: self.rejects, bytes: self.bytes, complete: self.complete })
+        Ok(Inferred {
+            schema,
+            roles,
+            rows: self.rows,
+            rejects: self.rejects,
+            bytes: self.bytes,
+            complete: self.complete,
+        })
     }
 
     fn schema(&self) -> Result<Schema> {

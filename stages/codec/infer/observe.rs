@@ -61,7 +61,8 @@ impl Observed {
             return;
         }
         if let Some((_, reading)) = &self.declared {
-            self.declared_text |= reading.as_ref().is_some_and(|reading| matches!(reading.read_plain(field), Ok((_, Some(_)))));
+            self.declared_text |=
+                reading.as_ref().is_some_and(|reading| matches!(reading.read_plain(field), Ok((_, Some(_)))));
         } else if matches!(field, "true" | "false") {
             self.bools += 1;
         } else if text::is_number(field) {
@@ -251,7 +252,7 @@ impl Arrays {
                 self.numbers.see(raw);
                 if self.shortest || self.wide {
                     let value: f32 = raw.parse().unwrap_or(f32::INFINITY);
-                    self.shortest = self.shortest && value.is_finite() && text::means(raw, value);
+                    self.shortest = self.shortest && value.is_finite() && text::is_shortest(raw, value);
                     self.wide = self.wide && value.is_finite() && text::means(raw, f64::from(value));
                 }
             }

@@ -41,7 +41,12 @@ struct Column {
 }
 
 impl JsonFile {
-    pub(super) fn new(schema: &SchemaRef, array: bool, compression: StreamCompression, level: Option<u32>) -> Result<Self> {
+    pub(super) fn new(
+        schema: &SchemaRef,
+        array: bool,
+        compression: StreamCompression,
+        level: Option<u32>,
+    ) -> Result<Self> {
         let mut columns = Vec::new();
         for (at, field) in schema.fields().iter().enumerate() {
             if field.name().starts_with(RESERVED_PREFIX) {
@@ -100,12 +105,14 @@ impl JsonFile {
 
 impl BatchWriter for JsonFile {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let printers: Vec<Printer<'_>> = self.columns.iter().map(|column| printer(column, batch)).collect::<Result<_>>()?;
+        let printers: Vec<Printer<'_>> =
+            self.columns.iter().map(|column| printer(column, batch)).collect::<Result<_>>()?;
         for row in 0..batch.num_rows() {
             let number = self.rows + 1;
             self.row(row, &printers).map_err(|reason| {
-                EngineError::failed(format!("row {number} of the file cannot be written as JSON: {reason}"))
-                    .with_hint("use the codec parquet or arrow, which hold every value, or change the value in a transform")
+                EngineError::failed(format!("row {number} of the file cannot be written as JSON: {reason}")).with_hint(
+                    "use the codec parquet or arrow, which hold every value, or change the value in a transform",
+                )
             })?;
             if self.text.len() >= CHUNK {
                 self.pass_on()?;

@@ -3,13 +3,14 @@
 use std::io::Write as _;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Float16Array, Float32Array, Float64Array, Int64Array, ListArray,
-    StringArray, UInt64Array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Float16Array, Float32Array, Float64Array, Int64Array,
+    ListArray, StringArray, UInt64Array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float16Type, Float32Type, Float64Type, Int64Type, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt16Type, UInt64Type,
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float16Type, Float32Type, Float64Type, Int64Type,
+    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    UInt16Type, UInt64Type,
 };
 use restow_core::record;
 use serde_json::value::RawValue;
@@ -30,7 +31,7 @@ pub(super) struct Printer<'a> {
 /// The values, by how they print.
 enum Values {
     /// A column that has nothing but nulls.
-    Null(usize),
+    Null,
     Bool(BooleanArray),
     Signed(Int64Array),
     Unsigned(UInt64Array),
@@ -92,7 +93,7 @@ impl Values {
         let signed = || cast(array, &DataType::Int64).map(|array| array.as_primitive::<Int64Type>().clone());
         let unsigned = || cast(array, &DataType::UInt64).map(|array| array.as_primitive::<UInt64Type>().clone());
         let values = match array.data_type() {
-            DataType::Null => Ok(Self::Null(array.len())),
+            DataType::Null => Ok(Self::Null),
             DataType::Boolean => Ok(Self::Bool(array.as_boolean().clone())),
             DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => signed().map(Self::Signed),
             DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => unsigned().map(Self::Unsigned),
@@ -139,7 +140,7 @@ impl Values {
 
     fn is_null(&self, row: usize) -> bool {
         match self {
-            Self::Null(_) => true,
+            Self::Null => true,
             Self::Bool(array) => array.is_null(row),
             Self::Signed(array) | Self::Timestamp(array, ..) => array.is_null(row),
             Self::Unsigned(array) => array.is_null(row),
@@ -157,7 +158,7 @@ impl Values {
     /// Prints a value that is not null.
     fn print(&self, row: usize, out: &mut Vec<u8>) -> Result<(), String> {
         match self {
-            Self::Null(_) => out.extend_from_slice(b"null"),
+            Self::Null => out.extend_from_slice(b"null"),
             Self::Bool(array) => out.extend_from_slice(if array.value(row) { b"true" } else { b"false" }),
             Self::Signed(array) => written(write!(out, "{}", array.value(row)))?,
             Self::Unsigned(array) => written(write!(out, "{}", array.value(row)))?,
@@ -250,11 +251,18 @@ impl Values {
 /// What JSON cannot hold: the first part of the type, in words.
 pub(in crate::codec) fn unsupported(data_type: &DataType) -> Option<String> {
     match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => unsupported(item.data_type()),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            unsupported(item.data_type())
+        }
         DataType::Struct(fields) => fields.iter().find_map(|field| unsupported(field.data_type())),
         DataType::Dictionary(_, value) => unsupported(value),
         DataType::Timestamp(_, Some(zone)) if !matches!(&**zone, "UTC" | "+00:00" | "Z") => Some(data_type.to_string()),
-        DataType::Null | DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Date32 => None,
+        DataType::Null
+        | DataType::Boolean
+        | DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View
+        | DataType::Date32 => None,
         other if other.is_numeric() || matches!(other, DataType::Timestamp(..)) => None,
         other => Some(other.to_string()),
     }

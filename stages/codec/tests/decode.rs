@@ -7,9 +7,12 @@ use futures::StreamExt;
 use restow_core::EngineError;
 
 use super::support::{
-    array, collect, decode_csv, decode_lines, encode, infer, infer_lines, request, run, schema_of, stream_of, strings, whole, Random,
+    Random, array, collect, decode_csv, decode_lines, encode, infer, infer_lines, request, run, schema_of, stream_of,
+    strings, whole,
 };
-use crate::codec::decode::{CsvOptions, DecodeRequest, MAX_ROW_BYTES, arrow_schema, decode_arrow, decode_json, decode_json_lines};
+use crate::codec::decode::{
+    CsvOptions, DecodeRequest, MAX_ROW_BYTES, arrow_schema, decode_arrow, decode_json, decode_json_lines,
+};
 use crate::codec::infer::{InferOptions, TextFormat};
 use crate::codec::types::parse_field;
 use crate::codec::{ArrowFormat, ArrowOptions, Codec, StreamCompression};
@@ -43,11 +46,18 @@ fn bad_lines_are_rejects_with_their_place() {
 fn bytes_that_are_no_text_are_a_reject() {
     run(async {
         let schema = infer_lines("{\"a\":\"b\"}\n").await.schema;
-        let stream = decode_json_lines(stream_of(b"{\"a\":\"\xFF\"}\n{\"a\":\"\\ud800\"}\n{\"a\":\"ok\"}\n", 2), request(&schema));
+        let stream = decode_json_lines(
+            stream_of(b"{\"a\":\"\xFF\"}\n{\"a\":\"\\ud800\"}\n{\"a\":\"ok\"}\n", 2),
+            request(&schema),
+        );
         let (batches, rejects) = collect(stream).await.unwrap();
         assert_eq!(strings(&batches[0], "a"), [Some("ok".to_owned())]);
         assert_eq!(rejects[0].reason, "the row is not UTF-8 from byte 7 on");
-        assert!(rejects[1].reason.contains("surrogate") || rejects[1].reason.contains("hex escape"), "{}", rejects[1].reason);
+        assert!(
+            rejects[1].reason.contains("surrogate") || rejects[1].reason.contains("hex escape"),
+            "{}",
+            rejects[1].reason
+        );
     });
 }
 
@@ -88,15 +98,24 @@ fn arrays_are_streamed_with_element_and_line() {
         let schema = infer_lines("{\"a\":1}\n").await.schema;
         let text = "\u{feff} [\n{\"a\":1},\n{\"a\":\n\"x]}\\\"\"}, 17,\n{\"a\": 2}\n] \n";
         for piece in [1, 2, 1000] {
-            let (batches, rejects) = collect(decode_json(stream_of(text.as_bytes(), piece), request(&schema))).await.unwrap();
+            let (batches, rejects) =
+                collect(decode_json(stream_of(text.as_bytes(), piece), request(&schema))).await.unwrap();
             assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
             let places: Vec<&str> = rejects.iter().map(|reject| reject.place.as_str()).collect();
             assert_eq!(places, ["test.jsonl:3 (element 2)", "test.jsonl:4 (element 3)"]);
         }
         let failures = [
-            ("", "is cut off"), ("{\"a\":1}", "is no JSON array"), ("[{\"a\":1}", "is cut off"), ("[{\"a\":1},", "is cut off"),
-            ("[{\"a\":", "is cut off"), ("[{\"a\":1} {\"a\":2}]", "is broken at line 1"), ("[,]", "is broken"),
-            ("[{\"a\":1},]", "is broken"), ("[] []", "is broken"), ("[{\"a\":1}}]", "is broken"), ("[17", "is cut off"),
+            ("", "is cut off"),
+            ("{\"a\":1}", "is no JSON array"),
+            ("[{\"a\":1}", "is cut off"),
+            ("[{\"a\":1},", "is cut off"),
+            ("[{\"a\":", "is cut off"),
+            ("[{\"a\":1} {\"a\":2}]", "is broken at line 1"),
+            ("[,]", "is broken"),
+            ("[{\"a\":1},]", "is broken"),
+            ("[] []", "is broken"),
+            ("[{\"a\":1}}]", "is broken"),
+            ("[17", "is cut off"),
         ];
         for (text, expected) in failures {
             let error = collect(decode_json(stream_of(text.as_bytes(), 2), request(&schema))).await.unwrap_err();
@@ -132,7 +151,8 @@ fn a_stream_that_is_dropped_stops_its_thread() {
 fn csv_by_the_rules() {
     run(async {
         let text = "\u{feff}id,name,n,x,ok,day\r\n1,\"Zoë \"\"Z\"\", jr\",5,1.50,true,2025-01-01\r\n\n2,\"\",,,false,\r\n3,\"two\nlines\",7,2,true,2025-01-02";
-        let found = infer(text.as_bytes(), TextFormat::Csv(CsvOptions::default()), InferOptions::default()).await.unwrap();
+        let found =
+            infer(text.as_bytes(), TextFormat::Csv(CsvOptions::default()), InferOptions::default()).await.unwrap();
         let types: Vec<DataType> = found.schema.fields().iter().map(|field| field.data_type().clone()).collect();
         use DataType::{Boolean, Date32, Float64, Int64, Utf8};
         assert_eq!(types, [Int64, Utf8, Int64, Float64, Boolean, Date32]);
@@ -163,7 +183,10 @@ fn bad_csv_records_are_rejects_with_their_line() {
         let texts: Vec<_> = batches.iter().flat_map(|batch| strings(batch, "b")).flatten().collect();
         assert_eq!(texts, ["x", "line\nbreak", "in\"side"]);
         let error = decode_csv("a,b\n1,\"open\n2,y\n", &schema).await.unwrap_err();
-        assert!(error.message().contains("the record that begins at line 2 has a quote that is never closed"), "{error}");
+        assert!(
+            error.message().contains("the record that begins at line 2 has a quote that is never closed"),
+            "{error}"
+        );
         let error = decode_csv("a,a\n", &schema).await.unwrap_err();
         assert!(error.message().contains(r#"names the column "a" twice"#), "{error}");
         assert!(decode_csv("a,c\n", &schema).await.unwrap_err().message().contains(r#"column "c""#));
@@ -174,9 +197,11 @@ fn bad_csv_records_are_rejects_with_their_line() {
 #[test]
 fn csv_with_declared_vectors_and_other_signs() {
     run(async {
-        let schema = schema_of(vec![parse_field("column_1", "int").unwrap(), parse_field("column_2", "vector(2)").unwrap()]);
+        let schema =
+            schema_of(vec![parse_field("column_1", "int").unwrap(), parse_field("column_2", "vector(2)").unwrap()]);
         let options = CsvOptions { delimiter: b';', quote: b'\'', header: false };
-        let stream = crate::codec::decode::decode_csv(stream_of(b"1;'[0.5,1]'\n2;[3,4]\n3;[1]\n", 4), options, request(&schema));
+        let stream =
+            crate::codec::decode::decode_csv(stream_of(b"1;'[0.5,1]'\n2;[3,4]\n3;[1]\n", 4), options, request(&schema));
         let (batches, rejects) = collect(stream).await.unwrap();
         assert_eq!(batches[0].num_rows(), 2);
         assert_eq!(rejects[0].reason, r#"column "column_2": it has 1 elements where the others have 2"#);
@@ -214,7 +239,8 @@ fn arrow_files_that_are_cut_or_wrong_are_errors() {
             let one = DecodeRequest { schema: Arc::clone(&wanted), ..request(&schema) };
             assert_eq!(whole(&wanted, decode_arrow(stream_of(&bytes, 99), one)).await, batch.project(&[1]).unwrap());
         }
-        let error = collect(decode_arrow(stream_of(b"{\"a\": 12345}", 99), request(&schema_of(vec![])))).await.unwrap_err();
+        let error =
+            collect(decode_arrow(stream_of(b"{\"a\": 12345}", 99), request(&schema_of(vec![])))).await.unwrap_err();
         assert!(error.message().contains("is no Arrow IPC file"), "{error}");
     });
 }

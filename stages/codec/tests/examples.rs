@@ -45,7 +45,11 @@ fn cities_are_small_and_come_back() {
         println!("parquet: {} bytes, {:.1} % of JSON lines", parquet.len(), percent(parquet.len(), text.len()));
         println!("parquet: {:.1} % of gzip'd JSON lines", percent(parquet.len(), packed.len()));
         println!("parquet: {:.1} % of the raw floats", percent(parquet.len(), floats));
-        println!("without vectors: {} bytes, {:.1} % of JSON lines", rest_parquet.len(), percent(rest_parquet.len(), rest_lines.len()));
+        println!(
+            "without vectors: {} bytes, {:.1} % of JSON lines",
+            rest_parquet.len(),
+            percent(rest_parquet.len(), rest_lines.len())
+        );
         for column in 0..rest.num_columns() {
             let one = rest.project(&[column]).unwrap();
             let (bytes, _) = encode(&Codec::default(), &one.schema(), std::slice::from_ref(&one)).await.unwrap();

@@ -59,7 +59,8 @@ fn nulls_are_kept_apart_from_absence() {
         let text = "{\"a\":1,\"b\":null}\n{\"a\":null}\n{\"b\":2}\n";
         let found = infer_lines(text).await;
         assert_eq!(found.schema.field(1).metadata().get(NULL_NUMBER).map(String::as_str), Some("1"));
-        let batch = whole(&found.schema, decode_json_lines(stream_of(text.as_bytes(), 5), request(&found.schema))).await;
+        let batch =
+            whole(&found.schema, decode_json_lines(stream_of(text.as_bytes(), 5), request(&found.schema))).await;
         let nulls = batch.column_by_name(EXPLICIT_NULLS).unwrap();
         assert_eq!(arrow::util::display::array_value_to_string(nulls, 0).unwrap(), "[1]");
         assert_eq!(arrow::util::display::array_value_to_string(nulls, 1).unwrap(), "[0]");
@@ -112,11 +113,16 @@ fn declared_types_override() {
             parse_field("later", "int").unwrap(),
         ];
         let text = concat!(
-            r#"{"when":"2025-01-01T00:00:00.5Z","v":[0.1234567890123,2],"sparse":[{"index":7,"value":0.5}],"price":"12.50","n":1}"#, "\n",
-            r#"{"when":"2025-01-01T00:00:00Z","v":[1],"price":12.5}"#, "\n",
-            r#"{"price":12.505}"#, "\n",
+            r#"{"when":"2025-01-01T00:00:00.5Z","v":[0.1234567890123,2],"sparse":[{"index":7,"value":0.5}],"price":"12.50","n":1}"#,
+            "\n",
+            r#"{"when":"2025-01-01T00:00:00Z","v":[1],"price":12.5}"#,
+            "\n",
+            r#"{"price":12.505}"#,
+            "\n",
         );
-        let found = infer(text.as_bytes(), TextFormat::JsonLines, InferOptions { declared, ..InferOptions::default() }).await.unwrap();
+        let found = infer(text.as_bytes(), TextFormat::JsonLines, InferOptions { declared, ..InferOptions::default() })
+            .await
+            .unwrap();
         let names: Vec<&str> = found.schema.fields().iter().map(|field| field.name().as_str()).collect();
         assert_eq!(names, ["when", "v", "sparse", "price", "n", "later", "_restow_text_when"]);
         assert!(matches!(found.schema.field(0).data_type(), DataType::Timestamp(TimeUnit::Second, Some(_))));

@@ -57,12 +57,17 @@ fn value(style: usize, random: &mut Random) -> String {
             let text = float(random);
             if text == "null" { "0.5".to_owned() } else { text }
         }
-        5 => ["1", "2.50", "-0", "-0.0", "1e3", "9007199254740993", "0.1234567890123456789", "1e-400"][random.below(8)].to_owned(),
+        5 => ["1", "2.50", "-0", "-0.0", "1e3", "9007199254740993", "0.1234567890123456789", "1e-400"][random.below(8)]
+            .to_owned(),
         6 => quoted(&random.text()),
         7 => quoted(&format!("2025-03-{:02}T10:{:02}:00Z", 1 + random.below(28), random.below(60))),
         8 => quoted(
-            ["2025-03-01T10:00:00+02:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.123456789Z", "2025-03-01T10:00:00.500Z"]
-                [random.below(4)],
+            [
+                "2025-03-01T10:00:00+02:00",
+                "0001-01-01T00:00:00Z",
+                "9999-12-31T23:59:59.123456789Z",
+                "2025-03-01T10:00:00.500Z",
+            ][random.below(4)],
         ),
         9 => quoted(&format!("{:04}-02-{:02}", random.below(9999), 1 + random.below(28))),
         10 => quoted(&format!("a434d75a-836b-59e1-A62b-{:012x}", random.next() >> 16)),
@@ -132,9 +137,12 @@ proptest! {
 fn rows_are_written_like_this() {
     run(async {
         let text = concat!(
-            r#"{"id":"a","n":9007199254740993,"x":1,"when":"2025-01-01T00:00:00+01:00","tags":[],"geo":{"lat":1.50}}"#, "\n",
-            r#"{"id":"b","n":null,"x":0.1,"when":"2025-01-01T00:00:00Z"}"#, "\n",
-            r#"{"id":"😀\n"}"#, "\n",
+            r#"{"id":"a","n":9007199254740993,"x":1,"when":"2025-01-01T00:00:00+01:00","tags":[],"geo":{"lat":1.50}}"#,
+            "\n",
+            r#"{"id":"b","n":null,"x":0.1,"when":"2025-01-01T00:00:00Z"}"#,
+            "\n",
+            r#"{"id":"😀\n"}"#,
+            "\n",
         );
         let batch = rows_of(text).await;
         let (bytes, _) = encode(&lines(), &batch.schema(), &[batch]).await.unwrap();
@@ -163,7 +171,10 @@ fn compressed_files_are_read_back() {
                 assert!(error.message().starts_with(r#""test.jsonl" "#), "{compression:?} {cut}: {error}");
             }
         }
-        assert_eq!(Codec::JsonLines(JsonLinesOptions { compression: StreamCompression::Zstd, level: None }).extension(), "jsonl.zst");
+        assert_eq!(
+            Codec::JsonLines(JsonLinesOptions { compression: StreamCompression::Zstd, level: None }).extension(),
+            "jsonl.zst"
+        );
         assert_eq!(StreamCompression::of_name("a/b.JSONL.GZ"), (StreamCompression::Gzip, "a/b.JSONL"));
     });
 }
@@ -178,7 +189,11 @@ fn lz4_cut_between_blocks_is_noticed() {
         let bytes = compressor.finish().unwrap();
         // All cuts in the first frame's head, and a sweep over the rest, must fail.
         for cut in (1..bytes.len()).step_by((bytes.len() / 200).max(1)).chain(bytes.len() - 12..bytes.len()) {
-            let request = crate::codec::decode::DecodeRequest { compression: StreamCompression::Lz4, batch_rows: 8192, ..request(&schema) };
+            let request = crate::codec::decode::DecodeRequest {
+                compression: StreamCompression::Lz4,
+                batch_rows: 8192,
+                ..request(&schema)
+            };
             let result = super::support::collect(decode_json_lines(stream_of(&bytes[..cut], 1 << 20), request)).await;
             assert!(result.is_err(), "cut at {cut} of {}", bytes.len());
         }
@@ -198,7 +213,8 @@ fn what_json_cannot_hold_is_an_error_and_never_null() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let array = Arc::new(Float64Array::from(vec![1.0, bad]));
             let error = written(Field::new("score", DataType::Float64, true), array).await.unwrap_err();
-            let expected = format!(r#"row 2 of the file cannot be written as JSON: column "score": {bad} is no JSON number"#);
+            let expected =
+                format!(r#"row 2 of the file cannot be written as JSON: column "score": {bad} is no JSON number"#);
             assert_eq!(error.message(), expected);
         }
         let broken = Arc::new(StringArray::from(vec!["{"]));
@@ -249,7 +265,8 @@ fn empty_files() {
 #[test]
 fn a_sliced_batch_is_written_from_its_first_row() {
     run(async {
-        let text = "{\"v\":[1.5,1,1,1,1,1,1,1],\"t\":[\"a\"]}\n{\"v\":[2.5,2,2,2,2,2,2,2],\"t\":[]}\n{\"t\":[\"b\",\"c\"]}\n";
+        let text =
+            "{\"v\":[1.5,1,1,1,1,1,1,1],\"t\":[\"a\"]}\n{\"v\":[2.5,2,2,2,2,2,2,2],\"t\":[]}\n{\"t\":[\"b\",\"c\"]}\n";
         let batch = rows_of(text).await;
         let (bytes, _) = encode(&lines(), &batch.schema(), &[batch.slice(1, 2)]).await.unwrap();
         let found = std::str::from_utf8(&bytes).unwrap();

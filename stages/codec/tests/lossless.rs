@@ -14,18 +14,41 @@ use restow_core::record::{ROLE_KEY, vector_type};
 use restow_spec::units::ByteSize;
 
 use super::support::{Random, array, encode, read_parquet, request, run, schema_of, stream_of, whole};
+use crate::codec::Codec;
 use crate::codec::decode::decode_arrow;
 use crate::codec::options::{ArrowFormat, ArrowOptions, BufferCompression, PageCompression, ParquetOptions};
 use crate::codec::types::{list_of, sparse_vector_type, vector_of};
-use crate::codec::Codec;
 
 /// Every type that a connector may produce.
 fn types() -> Vec<DataType> {
     use DataType::*;
     let mut types = vec![
-        Boolean, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64, Float16, Float32, Float64, Utf8, LargeUtf8, Utf8View,
-        Binary, LargeBinary, BinaryView, FixedSizeBinary(16), Date32, Date64, Time32(TimeUnit::Second),
-        Time32(TimeUnit::Millisecond), Time64(TimeUnit::Microsecond), Time64(TimeUnit::Nanosecond), Decimal128(38, 10),
+        Boolean,
+        Int8,
+        Int16,
+        Int32,
+        Int64,
+        UInt8,
+        UInt16,
+        UInt32,
+        UInt64,
+        Float16,
+        Float32,
+        Float64,
+        Utf8,
+        LargeUtf8,
+        Utf8View,
+        Binary,
+        LargeBinary,
+        BinaryView,
+        FixedSizeBinary(16),
+        Date32,
+        Date64,
+        Time32(TimeUnit::Second),
+        Time32(TimeUnit::Millisecond),
+        Time64(TimeUnit::Microsecond),
+        Time64(TimeUnit::Nanosecond),
+        Decimal128(38, 10),
         Decimal256(76, 20),
     ];
     for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond] {
@@ -123,7 +146,9 @@ fn equality_is_of_bits() {
 fn three_thousand_columns_and_none_filled() {
     run(async {
         let fields: Vec<Field> = (0..3000)
-            .map(|at| Field::new(format!("property {at}"), if at % 2 == 0 { DataType::Int64 } else { DataType::Utf8 }, true))
+            .map(|at| {
+                Field::new(format!("property {at}"), if at % 2 == 0 { DataType::Int64 } else { DataType::Utf8 }, true)
+            })
             .collect();
         let mut random = Random(1);
         let columns = fields.iter().map(|field| array(field.data_type(), 20, true, &mut random)).collect();
@@ -141,7 +166,8 @@ fn rows_of_eight_megabytes() {
         let wide = "😀".repeat(2 << 20);
         let text = StringArray::from(vec![Some(wide.as_str()), None, Some(""), Some(wide.as_str())]);
         let ids = Int64Array::from(vec![1, 2, 3, 4]);
-        let schema = schema_of(vec![Field::new("id", DataType::Int64, false), Field::new("text", DataType::Utf8, true)]);
+        let schema =
+            schema_of(vec![Field::new("id", DataType::Int64, false), Field::new("text", DataType::Utf8, true)]);
         let batch = RecordBatch::try_new(schema, vec![Arc::new(ids), Arc::new(text)]).unwrap();
         for codec in lossless_codecs() {
             let (bytes, _) = encode(&codec, &batch.schema(), std::slice::from_ref(&batch)).await.unwrap();
@@ -166,7 +192,8 @@ fn embeddings(rows: usize) -> RecordBatch {
     let mut random = Random(3);
     let ids: StringArray = (0..rows).map(|row| Some(format!("id-{row}"))).collect();
     let id = Field::new("id", DataType::Utf8, false).with_metadata([(ROLE_KEY.to_owned(), "id".to_owned())].into());
-    let schema = schema_of(vec![id, Field::new("my.vector", vector_type(256), true), Field::new("x", DataType::Float64, true)]);
+    let schema =
+        schema_of(vec![id, Field::new("my.vector", vector_type(256), true), Field::new("x", DataType::Float64, true)]);
     let vector = array(&vector_type(256), rows, true, &mut random);
     let x = array(&DataType::Float64, rows, true, &mut random);
     RecordBatch::try_new(schema, vec![Arc::new(ids), vector, x]).unwrap()
@@ -177,7 +204,8 @@ fn row_groups_are_bounded_in_bytes() {
     run(async {
         let batch = embeddings(8000);
         let options = ParquetOptions { row_group: ByteSize(1 << 20), ..ParquetOptions::default() };
-        let (bytes, encoded) = encode(&Codec::Parquet(options), &batch.schema(), std::slice::from_ref(&batch)).await.unwrap();
+        let (bytes, encoded) =
+            encode(&Codec::Parquet(options), &batch.schema(), std::slice::from_ref(&batch)).await.unwrap();
         let reader = SerializedFileReader::new(bytes.clone()).unwrap();
         let groups = reader.metadata().row_groups();
         assert!(groups.len() >= 8, "{} row groups", groups.len());

@@ -36,7 +36,8 @@ pub(super) async fn encode(codec: &Codec, schema: &SchemaRef, batches: &[RecordB
 
 /// A stream that gives the bytes in pieces of this size.
 pub(super) fn stream_of(bytes: &[u8], piece: usize) -> ByteStream {
-    let pieces: Vec<Result<Bytes>> = bytes.chunks(piece.max(1)).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let pieces: Vec<Result<Bytes>> =
+        bytes.chunks(piece.max(1)).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     stream::iter(pieces).boxed()
 }
 
@@ -156,7 +157,8 @@ pub(super) fn array(data_type: &DataType, rows: usize, nullable: bool, random: &
             Arc::new(arrow::array::FixedSizeListArray::try_new(Arc::clone(item), *length, values, nulls).unwrap())
         }
         DataType::Struct(fields) => {
-            let columns = fields.iter().map(|field| array(field.data_type(), rows, field.is_nullable(), random)).collect();
+            let columns =
+                fields.iter().map(|field| array(field.data_type(), rows, field.is_nullable(), random)).collect();
             Arc::new(arrow::array::StructArray::try_new_with_length(fields.clone(), columns, nulls, rows).unwrap())
         }
         other => flat(other, rows, nulls, random),
@@ -170,7 +172,9 @@ fn flat(data_type: &DataType, rows: usize, nulls: Option<NullBuffer>, random: &m
         DataType::Float16 => (0..rows).flat_map(|_| (special(random, 16) as u16).to_le_bytes()).collect(),
         DataType::Float32 => (0..rows).flat_map(|_| (special(random, 32) as u32).to_le_bytes()).collect(),
         DataType::Float64 => (0..rows).flat_map(|_| special(random, 64).to_le_bytes()).collect(),
-        DataType::Decimal128(..) => (0..rows).flat_map(|_| i128::from(random.next() as i64).pow(2).to_le_bytes()).collect(),
+        DataType::Decimal128(..) => {
+            (0..rows).flat_map(|_| i128::from(random.next() as i64).pow(2).to_le_bytes()).collect()
+        }
         DataType::Decimal256(..) => (0..rows)
             .flat_map(|_| arrow::datatypes::i256::from_i128(i128::from(random.next() as i64).pow(2)).to_le_bytes())
             .collect(),

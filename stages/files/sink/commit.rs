@@ -13,9 +13,9 @@ use super::super::config::Layout;
 use super::super::error::FilesError;
 use super::super::export::{EXPORT, Export, ExportedFile};
 use super::super::find::UNFINISHED;
+use super::Target;
 use super::output::stored;
 use super::writer::{PartWriter, WrittenFile, files_of};
-use super::Target;
 
 /// Stores copy larger objects only in pieces, in bytes.
 const MAX_COPY: u64 = 4 << 30;
@@ -26,7 +26,11 @@ const MAX_COPY: u64 = 4 << 30;
 /// Another export is there, or the store failed: the target then holds no finished export of this run.
 pub(super) async fn commit(target: &Arc<Target>, request: CommitRequest) -> Result<Committed> {
     if let Some(there) = Export::read(&target.location, &target.shown).await? {
-        return if ours(&there, &request) { finish(target, &request, &there).await } else { Err(target.exists(&there)) };
+        return if ours(&there, &request) {
+            finish(target, &request, &there).await
+        } else {
+            Err(target.exists(&there))
+        };
     }
     let mut export = Export::new(&request.run, &request.nonce, &request.pipeline_name);
     export.started = request.started.to_rfc3339();
@@ -50,13 +54,11 @@ pub(super) async fn commit(target: &Arc<Target>, request: CommitRequest) -> Resu
     let path = target.place(EXPORT)?;
     match target.location.store.put_opts(&path, export.bytes()?.into(), PutMode::Create.into()).await {
         Ok(_) => finish(target, &request, &export).await,
-        Err(object_store::Error::AlreadyExists { .. }) => {
-            match Export::read(&target.location, &target.shown).await? {
-                Some(there) if ours(&there, &request) => finish(target, &request, &there).await,
-                Some(there) => Err(target.exists(&there)),
-                None => Err(FilesError::Exists { path: target.shown.clone(), by: String::new() }.into()),
-            }
-        }
+        Err(object_store::Error::AlreadyExists { .. }) => match Export::read(&target.location, &target.shown).await? {
+            Some(there) if ours(&there, &request) => finish(target, &request, &there).await,
+            Some(there) => Err(target.exists(&there)),
+            None => Err(FilesError::Exists { path: target.shown.clone(), by: String::new() }.into()),
+        },
         Err(error) => Err(error.into()),
     }
 }

@@ -16,7 +16,8 @@ use futures::TryStreamExt;
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use restow_core::stage::{
-    Abandoned, ByteStages, CommitRequest, Committed, Receipt, Sink, SinkContext, SinkDataset, SinkFactory, SplitTarget, SplitWriter,
+    Abandoned, ByteStages, CommitRequest, Committed, Receipt, Sink, SinkContext, SinkDataset, SinkFactory, SplitTarget,
+    SplitWriter,
 };
 use restow_core::{EngineError, Result};
 use restow_spec::pipeline::Component;

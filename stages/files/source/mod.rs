@@ -170,8 +170,7 @@ impl Source for FilesSource {
     async fn read(&self, request: ReadRequest) -> Result<SplitStream> {
         let table = self.table(&request.dataset)?;
         let foreign = |reason: String| FilesError::Foreign { what: "a split", reason };
-        let piece: Piece =
-            Piece::deserialize(&request.split.payload).map_err(|error| foreign(error.to_string()))?;
+        let piece: Piece = Piece::deserialize(&request.split.payload).map_err(|error| foreign(error.to_string()))?;
         let file = table
             .files
             .iter()
@@ -316,7 +315,11 @@ impl Assembly {
         for origin in &self.origins {
             columns.push(match origin {
                 Origin::File(at) => batch.columns().get(*at).cloned().ok_or_else(|| {
-                    EngineError::failed(format!("a batch has {} columns instead of {}", batch.num_columns(), self.inner.fields().len()))
+                    EngineError::failed(format!(
+                        "a batch has {} columns instead of {}",
+                        batch.num_columns(),
+                        self.inner.fields().len()
+                    ))
                 })?,
                 Origin::Folder(value) => value.to_array_of_size(batch.num_rows())?,
             });

@@ -15,17 +15,17 @@ use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreUrl};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
-use futures::{FutureExt, TryStreamExt};
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
@@ -50,9 +50,11 @@ const STORE_URL: &str = "restow-files://source";
 /// The file is no Parquet file, or the store cannot be asked.
 pub(super) async fn footer(file: &FoundFile) -> Result<Arc<ParquetMetaData>> {
     let mut reader = StoreReader::new(file, None, Arc::default());
-    reader.load().await.map(Arc::new).map_err(|error| {
-        EngineError::from(error).context(format!("{:?} cannot be read as Parquet", file.shown))
-    })
+    reader
+        .load()
+        .await
+        .map(Arc::new)
+        .map_err(|error| EngineError::from(error).context(format!("{:?} cannot be read as Parquet", file.shown)))
 }
 
 /// The Arrow schema that a footer describes.
@@ -119,11 +121,7 @@ pub(super) struct Scan<'a> {
 /// The filter does not fit the columns.
 pub(super) fn scan(scan: Scan<'_>) -> Result<(SendableRecordBatchStream, Arc<AtomicU64>)> {
     let fetched = Arc::new(AtomicU64::new(0));
-    let readers = Readers {
-        file: scan.file.clone(),
-        footer: Arc::clone(&scan.footer),
-        fetched: Arc::clone(&fetched),
-    };
+    let readers = Readers { file: scan.file.clone(), footer: Arc::clone(&scan.footer), fetched: Arc::clone(&fetched) };
     let table = TableSchema::from(Arc::clone(scan.schema));
     let mut source = ParquetSource::new(table)
         .with_parquet_file_reader_factory(Arc::new(readers))

@@ -33,7 +33,8 @@ pub(super) fn values(file: &FoundFile, fields: &[FieldRef]) -> Result<Vec<Scalar
 fn value(file: &FoundFile, field: &FieldRef) -> Result<ScalarValue> {
     let folders = file.meta.location.as_ref().split('/');
     // The folder nearest to the file counts, where two have the same name.
-    let found = folders.filter_map(|part| decode(part).split_once('=').map(owned)).filter(|(name, _)| name == field.name());
+    let found =
+        folders.filter_map(|part| decode(part).split_once('=').map(owned)).filter(|(name, _)| name == field.name());
     let Some((column, value)) = found.last() else {
         return Err(FilesError::NoPartition { file: file.shown.clone(), column: field.name().clone() }.into());
     };
@@ -41,9 +42,9 @@ fn value(file: &FoundFile, field: &FieldRef) -> Result<ScalarValue> {
         return Ok(ScalarValue::try_from(field.data_type())?);
     }
     let type_name = field.data_type().to_string();
-    ScalarValue::Utf8(Some(value.clone())).cast_to(field.data_type()).map_err(|_| {
-        FilesError::PartitionValue { file: file.shown.clone(), column, value, type_name }.into()
-    })
+    ScalarValue::Utf8(Some(value.clone()))
+        .cast_to(field.data_type())
+        .map_err(|_| FilesError::PartitionValue { file: file.shown.clone(), column, value, type_name }.into())
 }
 
 fn owned((name, value): (&str, &str)) -> (String, String) {
@@ -60,7 +61,10 @@ fn decode_once(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
-        let code = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let code = tail
+            .get(..2)
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (first, code) {
             (b'%', Some(code)) => {
                 bytes.push(code);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use ::parquet::file::metadata::ParquetMetaData;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use futures::{StreamExt, TryStreamExt, stream};
-use ::parquet::file::metadata::ParquetMetaData;
 use restow_core::Result;
 use restow_core::record::{self, RESERVED_PREFIX, Role, Roles};
 use restow_core::stage::Dataset;
@@ -167,10 +167,9 @@ type Footers = Vec<(u64, Option<Arc<ParquetMetaData>>)>;
 
 /// The columns of Parquet files, and per file its rows and its footer.
 async fn parquet_columns(group: &Group, declared: &Columns) -> Result<(Schema, Footers)> {
-    let mut read = stream::iter(group.files.clone().into_iter().map(|file| async move {
-        parquet::footer(&file).await
-    }))
-    .buffered(FOOTERS_AT_ONCE);
+    let mut read =
+        stream::iter(group.files.clone().into_iter().map(|file| async move { parquet::footer(&file).await }))
+            .buffered(FOOTERS_AT_ONCE);
     let (mut merged, mut footers, mut kept) = (Merge::new(group, declared)?, Footers::new(), 0);
     for file in &group.files {
         let Some(footer) = read.try_next().await? else { break };

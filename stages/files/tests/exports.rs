@@ -102,7 +102,8 @@ async fn two_datasets_with_odd_names_and_an_empty_one() {
 async fn parts_are_rolled_by_size() {
     let folder = tempfile::tempdir().unwrap();
     let context = context(folder.path());
-    let sink = Export::to("out").codec("jsonl", json!({})).with("part_size", json!("1MiB")).open(&context).await.unwrap();
+    let sink =
+        Export::to("out").codec("jsonl", json!({})).with("part_size", json!("1MiB")).open(&context).await.unwrap();
     let batches: Vec<RecordBatch> = (0..10).map(|n| batch(n * 2000, 2000)).collect();
     let dataset = sink_dataset("big", &batches);
     sink.prepare("r", &snapshot(), std::slice::from_ref(&dataset)).await.unwrap();
@@ -156,7 +157,8 @@ async fn an_unfinished_export_looks_unfinished_and_is_resumed() {
     sink.prepare("r", &snapshot(), datasets).await.unwrap();
     assert!(sink.prove(&first).await.unwrap());
     let second = write_split(sink.as_ref(), "r", &dataset, "f1", &written[1..]).await.unwrap();
-    let outcomes = vec![DatasetOutcome { dataset: dataset.clone(), receipts: vec![first.clone(), second], failure: None }];
+    let outcomes =
+        vec![DatasetOutcome { dataset: dataset.clone(), receipts: vec![first.clone(), second], failure: None }];
     sink.commit(commit_request("r", outcomes)).await.unwrap();
     assert_eq!(tree(&folder.path().join("out")).len(), 3);
     comes_back(json!({ "path": "out" }), &context, "cities", &written).await;

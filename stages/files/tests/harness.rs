@@ -17,9 +17,9 @@ use datafusion::logical_expr::Expr;
 use futures::StreamExt;
 use restow_core::record::{self, Role, Roles};
 use restow_core::stage::{
-    ByteStages, CommitRequest, Committed, Connection, DatasetOutcome, Evidence, OpenContext, ReadRequest, Receipt, Reject,
-    Sink, SinkContext, SinkDataset, SinkFactory, Source, SourceFactory, SourceIdentity, Split, SplitCounts, SplitEvent,
-    SplitTarget,
+    ByteStages, CommitRequest, Committed, Connection, DatasetOutcome, Evidence, OpenContext, ReadRequest, Receipt,
+    Reject, Sink, SinkContext, SinkDataset, SinkFactory, Source, SourceFactory, SourceIdentity, Split, SplitCounts,
+    SplitEvent, SplitTarget,
 };
 use restow_core::{EngineError, Result};
 use restow_spec::catalogue::Kind;
@@ -199,7 +199,9 @@ impl Export {
             } else {
                 for (n, batch) in batches.iter().enumerate() {
                     let split = format!("f{n}");
-                    receipts.push(write_split(sink.as_ref(), self.run, &dataset, &split, std::slice::from_ref(batch)).await?);
+                    receipts.push(
+                        write_split(sink.as_ref(), self.run, &dataset, &split, std::slice::from_ref(batch)).await?,
+                    );
                 }
             }
             for receipt in &receipts {
@@ -287,9 +289,9 @@ pub(super) fn batch(from: i64, rows: i64) -> RecordBatch {
     let counts: Int64Array = range().map(|n| (n % 5 != 0).then_some(n * 1_000_000_007)).collect();
     let shares = Float64Array::from_iter_values(range().map(|n| f64::from(i32::try_from(n).unwrap()) / 7.0 - 0.0));
     let flags: BooleanArray = range().map(|n| Some(n % 2 == 0)).collect();
-    let tags = ListArray::from_iter_primitive::<Float32Type, _, _>(range().map(|n| {
-        (n % 4 != 0).then(|| (0..n % 3).map(|m| Some(m as f32 + 0.5)).collect::<Vec<_>>())
-    }));
+    let tags = ListArray::from_iter_primitive::<Float32Type, _, _>(
+        range().map(|n| (n % 4 != 0).then(|| (0..n % 3).map(|m| Some(m as f32 + 0.5)).collect::<Vec<_>>())),
+    );
     let times = TimestampMicrosecondArray::from_iter_values(range().map(|n| 1_700_000_000_000_000 + n * 1_000_000));
     let values = Float32Array::from_iter_values(range().flat_map(|n| (0..8).map(move |m| (n * 8 + m) as f32 / 3.0)));
     let item = Arc::new(record::list_item(DataType::Float32));

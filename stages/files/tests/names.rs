@@ -92,7 +92,9 @@ fn every_type_comes_back_from_the_end_of_an_export() {
     let fields: Vec<Field> = types
         .iter()
         .enumerate()
-        .map(|(n, t)| Field::new(format!("c{n}"), t.clone(), n % 2 == 0).with_metadata([("k".into(), "v".into())].into()))
+        .map(|(n, t)| {
+            Field::new(format!("c{n}"), t.clone(), n % 2 == 0).with_metadata([("k".into(), "v".into())].into())
+        })
         .collect();
     let schema = Schema::new(fields);
     let mut export = Export::new("r", "n", "p");

@@ -35,7 +35,8 @@ fn names(source: &dyn Source) -> Vec<String> {
 #[tokio::test]
 async fn bad_lines_are_rejects_with_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("cities.jsonl"), "{\"id\":\"a\",\"n\":1}\n\nnot json\n{\"id\":\"b\",\"n\":2}\n").unwrap();
+    fs::write(folder.path().join("cities.jsonl"), "{\"id\":\"a\",\"n\":1}\n\nnot json\n{\"id\":\"b\",\"n\":2}\n")
+        .unwrap();
     let context = context(folder.path());
     let source = source(json!({ "path": "cities.jsonl", "id": "id" }), &context).await.unwrap();
     assert_eq!(names(source.as_ref()), ["cities"]);
@@ -52,7 +53,11 @@ async fn bad_lines_are_rejects_with_file_and_line() {
 #[tokio::test]
 async fn an_explicit_schema_overrides_what_is_inferred() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("x.jsonl"), "{\"id\":\"a\",\"n\":1,\"v\":[1,2]}\n{\"id\":\"b\",\"n\":\"no\",\"v\":[3,4]}\n").unwrap();
+    fs::write(
+        folder.path().join("x.jsonl"),
+        "{\"id\":\"a\",\"n\":1,\"v\":[1,2]}\n{\"id\":\"b\",\"n\":\"no\",\"v\":[3,4]}\n",
+    )
+    .unwrap();
     let context = context(folder.path());
     let options = json!({ "path": "x.jsonl", "schema": { "n": "int32", "v": "vector(2)" } });
     let source = source(options, &context).await.unwrap();
@@ -119,11 +124,14 @@ async fn a_folder_is_one_dataset_and_its_files_must_agree() {
     assert!(text.starts_with("the format of \"lake/README.md\" is not known from its name | say `format:"), "{text}");
     fs::remove_file(data.join("README.md")).unwrap();
 
-    let other = RecordBatch::try_from_iter([("count", Arc::new(arrow::array::StringArray::from(vec!["x"])) as _)]).unwrap();
+    let other =
+        RecordBatch::try_from_iter([("count", Arc::new(arrow::array::StringArray::from(vec!["x"])) as _)]).unwrap();
     write_parquet(&data.join("c.parquet"), &[other], 100);
     let (_, text) = refusal(json!({ "path": "lake/" }), &context).await;
     assert!(
-        text.starts_with("dataset \"lake\": column \"count\" is Int64 in \"lake/a.parquet\" and Utf8 in \"lake/c.parquet\""),
+        text.starts_with(
+            "dataset \"lake\": column \"count\" is Int64 in \"lake/a.parquet\" and Utf8 in \"lake/c.parquet\""
+        ),
         "{text}"
     );
 }
@@ -182,7 +190,10 @@ async fn parquet_types_may_be_widened_and_not_narrowed() {
     assert_eq!(read.column(1).data_type(), &record::vector_type(2));
 
     let (_, text) = refusal(json!({ "path": "x.parquet", "schema": { "n": "int8" } }), &context).await;
-    assert!(text.starts_with("dataset \"x\": column \"n\" is Int32, and cannot be read as Int8 without loss"), "{text}");
+    assert!(
+        text.starts_with("dataset \"x\": column \"n\" is Int32, and cannot be read as Int8 without loss"),
+        "{text}"
+    );
     let (_, text) = refusal(json!({ "path": "x.parquet", "schema": { "m": "int8" } }), &context).await;
     assert!(text.starts_with("dataset \"x\" has no column \"m\", which `schema:` names"), "{text}");
 }
@@ -237,7 +248,8 @@ async fn a_changed_file_voids_the_token_and_stops_the_read() {
     fs::write(&path, "{\"id\":\"b\"}\n{\"id\":\"c\"}\n").unwrap();
     assert!(!first.still_valid(&token).await.unwrap());
     let schema = Arc::clone(&first.datasets()[0].schema);
-    let error = read_split(first.as_ref(), request("x", split, &schema, Vec::new()), &mut Read::default()).await.unwrap_err();
+    let error =
+        read_split(first.as_ref(), request("x", split, &schema, Vec::new()), &mut Read::default()).await.unwrap_err();
     assert_eq!(error.message(), "\"x.jsonl\" changed while it was being read");
     let second = source(json!({ "path": "x.jsonl" }), &context).await.unwrap();
     assert!(!second.still_valid(&token).await.unwrap());

@@ -38,7 +38,9 @@ pub async fn list(app: &App, arguments: &CatalogListArgs) -> Result<u8, CliError
     for snapshot in &damaged {
         app.console.warn(&format!("snapshot {}: {}", snapshot.id, snapshot.problem.as_deref().unwrap_or_default()));
     }
-    app.console.summarise(&json!({ "repository": repository.location().url, "snapshots": snapshots.len(), "damaged": damaged.len() }));
+    app.console.summarise(
+        &json!({ "repository": repository.location().url, "snapshots": snapshots.len(), "damaged": damaged.len() }),
+    );
     Ok(if damaged.is_empty() { exit::DONE } else { exit::of_class(restow_core::ExitClass::Tampered) })
 }
 
@@ -101,7 +103,8 @@ fn columns(dataset: &DatasetEntry) -> Result<Vec<(String, String, Option<&str>)>
     let bytes = BASE64.decode(dataset.schema.as_bytes()).map_err(|error| error.to_string())?;
     let schema: Schema = try_schema_from_ipc_buffer(&bytes).map_err(|error| error.to_string())?;
     let role = |name: &String| dataset.roles.get(name).map(String::as_str);
-    let column = |field: &arrow::datatypes::FieldRef| (field.name().clone(), type_name(field.data_type()), role(field.name()));
+    let column =
+        |field: &arrow::datatypes::FieldRef| (field.name().clone(), type_name(field.data_type()), role(field.name()));
     Ok(schema.fields().iter().map(column).collect())
 }
 
@@ -173,7 +176,8 @@ fn render(manifest: &Manifest, url: &str) -> String {
 
 fn render_dataset(dataset: &DatasetEntry) -> String {
     let files = counted(dataset.files.len() as u64, "file");
-    let mut out = format!("dataset {}: {}, {} in {files}\n", dataset.name, counted(dataset.rows, "row"), bytes(stored(dataset)));
+    let mut out =
+        format!("dataset {}: {}, {} in {files}\n", dataset.name, counted(dataset.rows, "row"), bytes(stored(dataset)));
     match columns(dataset) {
         Err(problem) => {
             let _ = writeln!(out, "  its columns cannot be shown: {problem}");

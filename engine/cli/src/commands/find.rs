@@ -41,7 +41,10 @@ pub fn find(paths: &[String]) -> Result<(Vec<Found>, usize), CliError> {
         };
         if files.is_empty() {
             let message = format!("{text} has no pipeline files (.yaml, .yml, .md)");
-            return Err(CliError::NotFound { message, hint: "name a file, a folder or a glob with pipelines in it".into() });
+            return Err(CliError::NotFound {
+                message,
+                hint: "name a file, a folder or a glob with pipelines in it".into(),
+            });
         }
         for file in files {
             if !seen.insert(file.clone()) {
@@ -65,7 +68,8 @@ fn matching(text: &str) -> Result<Vec<PathBuf>, CliError> {
         Ok(glob) => glob.compile_matcher(),
         Err(error) => return Err(CliError::usage(format!("bad glob {text:?}: {}", error.kind()), "")),
     };
-    let fixed: PathBuf = Path::new(text).components().take_while(|part| !part.as_os_str().to_string_lossy().contains(GLOB)).collect();
+    let fixed: PathBuf =
+        Path::new(text).components().take_while(|part| !part.as_os_str().to_string_lossy().contains(GLOB)).collect();
     let base = if fixed.as_os_str().is_empty() { Path::new(".") } else { &fixed };
     if !base.is_dir() {
         return Ok(Vec::new());

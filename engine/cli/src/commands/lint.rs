@@ -16,18 +16,30 @@ use crate::render::number::counted;
 pub fn lint(app: &App, arguments: &LintArgs) -> Result<u8, CliError> {
     let (files, others) = find(&arguments.paths)?;
     let vars = arguments.vars.iter().cloned().collect();
-    let options =
-        LoadOptions { catalogue: app.registry.catalogue(), env: app.environment.as_ref(), vars: &vars, unset_is_error: false };
+    let options = LoadOptions {
+        catalogue: app.registry.catalogue(),
+        env: app.environment.as_ref(),
+        vars: &vars,
+        unset_is_error: false,
+    };
     let (mut pipelines, mut errors, mut warnings) = (0_u64, 0_u64, 0_u64);
     for file in &files {
         let (count, diagnostics) = check(file, &options);
         pipelines += count;
         for diagnostic in &diagnostics {
-            if diagnostic.is_error() { errors += 1 } else { warnings += 1 }
+            if diagnostic.is_error() {
+                errors += 1
+            } else {
+                warnings += 1
+            }
             print(app, arguments.format, diagnostic);
         }
     }
-    let skipped = if others > 0 { format!(", {} left out as no pipeline", counted(others as u64, "file")) } else { String::new() };
+    let skipped = if others > 0 {
+        format!(", {} left out as no pipeline", counted(others as u64, "file"))
+    } else {
+        String::new()
+    };
     let of = format!("{} in {}{skipped}", counted(pipelines, "pipeline"), counted(files.len() as u64, "file"));
     let text = format!("{of}: {}, {}", counted(errors, "error"), counted(warnings, "warning"));
     if app.console.is_json() {

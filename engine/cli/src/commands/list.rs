@@ -46,7 +46,8 @@ pub fn list(app: &App, arguments: &ListArgs) -> Result<u8, CliError> {
         return Ok(exit::DONE);
     };
     let singular = what.strip_suffix('s').unwrap_or(what);
-    let of_kind: Vec<Entry> = self::entries(app).into_iter().filter(|entry| entry.kind == *what || entry.kind == singular).collect();
+    let of_kind: Vec<Entry> =
+        self::entries(app).into_iter().filter(|entry| entry.kind == *what || entry.kind == singular).collect();
     if of_kind.len() > 1 || Kind::ALL.iter().any(|kind| kind.as_str() == what || kind.as_str() == singular) {
         print_list(app, &of_kind);
         return Ok(exit::DONE);
@@ -107,8 +108,14 @@ fn print_list(app: &App, entries: &[Entry]) {
 fn explain(entry: &Entry) -> String {
     let mut out = format!("{} {}: {}\n", entry.kind, entry.name, entry.summary);
     let properties = entry.schema.get("properties").and_then(Value::as_object);
-    let required: Vec<&str> =
-        entry.schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = entry
+        .schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     if let Some(properties) = properties.filter(|properties| !properties.is_empty()) {
         out.push_str("\noptions\n");
         for (name, schema) in properties {

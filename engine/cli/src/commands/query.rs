@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
-use datafusion::common::TableReference;
 use futures::StreamExt;
 use restow_core::exec::{Attempt, RejectBudget, SourceTable};
 use restow_core::progress::Progress;
@@ -68,7 +68,9 @@ async fn tables(app: &App, source: &Arc<dyn Source>, context: &OpenContext) -> R
     for dataset in source.datasets() {
         let splits = source.splits(dataset, context.parallel).await?;
         let table = SourceTable::new(Arc::clone(source), dataset.clone(), splits, context.parallel);
-        session.register_table(TableReference::bare(dataset.name.as_str()), Arc::new(table)).map_err(EngineError::from)?;
+        session
+            .register_table(TableReference::bare(dataset.name.as_str()), Arc::new(table))
+            .map_err(EngineError::from)?;
     }
     Ok(session)
 }

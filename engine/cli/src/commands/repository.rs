@@ -39,13 +39,17 @@ pub async fn create(app: &App, arguments: &RepositoryCreateArgs) -> Result<u8, C
     }
     match (&made.recovery_key, &arguments.recovery_key_file) {
         (Some(key), _) => show_recovery_key(app, key),
-        (None, Some(file)) => app.console.warn(&format!("wrote the recovery key to {}; keep it apart from the key", file.display())),
+        (None, Some(file)) => {
+            app.console.warn(&format!("wrote the recovery key to {}; keep it apart from the key", file.display()))
+        }
         _ => {}
     }
     let repository = made.repository;
     let kind = if encrypted { "encrypted" } else { "plain" };
     if !encrypted {
-        let text = format!("the repository is not encrypted, and never will be; to encrypt one, make it with --key-file or {KEY_VARIABLE}");
+        let text = format!(
+            "the repository is not encrypted, and never will be; to encrypt one, make it with --key-file or {KEY_VARIABLE}"
+        );
         app.console.warn(&text);
     }
     let value = json!({

@@ -78,7 +78,10 @@ fn agree(app: &App, id: &SnapshotId, manifest: &Manifest, arguments: &RestoreArg
     if manifest.status == SnapshotStatus::Partial && !arguments.allow_partial {
         let failed: Vec<&str> = manifest.failed.iter().map(|failed| failed.name.as_str()).collect();
         let message = format!("snapshot {id} is partial: it lacks {}; nothing was written", failed.join(", "));
-        return Err(CliError::Refused { message, hint: "add --allow-partial to restore the rest, or name another --snapshot".into() });
+        return Err(CliError::Refused {
+            message,
+            hint: "add --allow-partial to restore the rest, or name another --snapshot".into(),
+        });
     }
     let rows: u64 = manifest.datasets.iter().map(|dataset| dataset.rows).sum();
     let mut text = format!("snapshot {id} of {}:\n", arguments.url);
@@ -93,7 +96,10 @@ fn agree(app: &App, id: &SnapshotId, manifest: &Manifest, arguments: &RestoreArg
         return Ok(());
     }
     if !ask::has_terminal() {
-        let message = format!("restoring {what} to {} needs a confirmation, and there is no terminal; nothing was written", arguments.to);
+        let message = format!(
+            "restoring {what} to {} needs a confirmation, and there is no terminal; nothing was written",
+            arguments.to
+        );
         return Err(CliError::Refused { message, hint: "add --yes".into() });
     }
     if ask::confirm(&format!("restore {what} to {}?", arguments.to))? {
@@ -104,7 +110,9 @@ fn agree(app: &App, id: &SnapshotId, manifest: &Manifest, arguments: &RestoreArg
 
 /// The pipeline that the command stands for.
 fn pipeline_text(target: &Target, snapshot: &str, arguments: &RestoreArgs) -> String {
-    let mut text = String::from("# yaml-language-server: $schema=../schemas/pipeline.schema.json\nversion: 1\nname: restore\nstages:\n");
+    let mut text = String::from(
+        "# yaml-language-server: $schema=../schemas/pipeline.schema.json\nversion: 1\nname: restore\nstages:\n",
+    );
     let _ = writeln!(text, "  - source:\n      repository:\n        url: {}", quoted(target.url()));
     let _ = writeln!(text, "        snapshot: {}", quoted(snapshot));
     if arguments.allow_partial {

@@ -112,7 +112,10 @@ async fn connect(app: &App, pipeline: &Pipeline, context: &OpenContext, selectio
     let splits: usize = report.datasets.iter().map(|dataset| dataset.splits).sum();
     let splits = counted(splits as u64, "split");
     app.console.result("connect", &report, || {
-        format!("{}: {} and {} are there; {datasets} in {splits} fit the pipeline; nothing was written\n", report.pipeline, report.source, report.sink)
+        format!(
+            "{}: {} and {} are there; {datasets} in {splits} fit the pipeline; nothing was written\n",
+            report.pipeline, report.source, report.sink
+        )
     });
     Ok(())
 }

@@ -18,8 +18,12 @@ pub async fn test(app: &App, arguments: &TestArgs) -> Result<u8, CliError> {
     let (files, _) = find(&arguments.paths)?;
     let vars = arguments.vars.iter().cloned().collect();
     // Tests read no source and write no target: what those would need may be unset.
-    let options =
-        LoadOptions { catalogue: app.registry.catalogue(), env: app.environment.as_ref(), vars: &vars, unset_is_error: false };
+    let options = LoadOptions {
+        catalogue: app.registry.catalogue(),
+        env: app.environment.as_ref(),
+        vars: &vars,
+        unset_is_error: false,
+    };
     let (mut passed, mut failed, mut broken) = (0_u64, 0_u64, 0_u64);
     for file in &files {
         for (pipeline, diagnostics) in pipelines(file, &options) {
@@ -31,7 +35,11 @@ pub async fn test(app: &App, arguments: &TestArgs) -> Result<u8, CliError> {
             };
             let outcomes = run_tests(&pipeline, &app.registry, chrono::Utc::now()).await?;
             for outcome in &outcomes {
-                if outcome.passed { passed += 1 } else { failed += 1 }
+                if outcome.passed {
+                    passed += 1
+                } else {
+                    failed += 1
+                }
                 print(app, &pipeline, outcome);
             }
         }

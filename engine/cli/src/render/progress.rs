@@ -88,17 +88,20 @@ impl<'a> Meter<'a> {
 
     fn status(&self, figures: &Figures, time: f64) {
         if self.console.is_json() {
-            self.console.record("status", &json!({
-                "rows": figures.rows,
-                "expected_rows": figures.expected_rows,
-                "bytes": figures.bytes,
-                "stored_bytes": figures.stored,
-                "splits": figures.splits,
-                "expected_splits": figures.expected_splits,
-                "retries": figures.retries,
-                "seconds": time,
-                "eta_seconds": eta(figures, time),
-            }));
+            self.console.record(
+                "status",
+                &json!({
+                    "rows": figures.rows,
+                    "expected_rows": figures.expected_rows,
+                    "bytes": figures.bytes,
+                    "stored_bytes": figures.stored,
+                    "splits": figures.splits,
+                    "expected_splits": figures.expected_splits,
+                    "retries": figures.retries,
+                    "seconds": time,
+                    "eta_seconds": eta(figures, time),
+                }),
+            );
         } else {
             self.console.note(&line(figures, time));
         }

@@ -53,7 +53,8 @@ fn figures(out: &mut String, summary: &RunSummary) {
     }
     line(out, "rejected", &grouped(rejected));
     let stored = summary.stored_bytes;
-    let mut ratios = vec![format!("{} to the {} in memory", ratio(summary.plain_bytes, stored), bytes(summary.plain_bytes))];
+    let mut ratios =
+        vec![format!("{} to the {} in memory", ratio(summary.plain_bytes, stored), bytes(summary.plain_bytes))];
     if bytes_read > 0 {
         ratios.push(format!("{} to the bytes read", ratio(bytes_read, stored)));
     }
@@ -109,12 +110,22 @@ mod tests {
             plain_bytes: 12_400_000,
             stored_bytes: 3_100_000,
             seconds: 1.2,
-            datasets: vec![DatasetSummary { name: "cities".into(), counts, splits: 1, stored_bytes: 3_100_000, failure: None }],
+            datasets: vec![DatasetSummary {
+                name: "cities".into(),
+                counts,
+                splits: 1,
+                stored_bytes: 3_100_000,
+                failure: None,
+            }],
             profile: vec![StageProfile { stage: "scan".into(), seconds: 0.4 }],
             bottleneck: Some("scan".into()),
             missing_ids: vec!["x".into()],
             rejects: vec!["rejects/1.jsonl".into()],
-            report: CommitReport { made: "a snapshot in backups".into(), next: Some("restow restore backups".into()), stored_bytes: None },
+            report: CommitReport {
+                made: "a snapshot in backups".into(),
+                next: Some("restow restore backups".into()),
+                stored_bytes: None,
+            },
         };
         let expected = "\
 quickstart: done, but not everything

@@ -41,14 +41,8 @@ impl Table {
         let mut out = self.line(&self.header, &widths);
         let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
         out.push_str(&self.line(&rules, &widths));
-        out.push_str(&self.body());
+        out.extend(self.rows.iter().map(|row| self.line(row, &widths)));
         out
-    }
-
-    /// Only the rows, as wide as [`Self::render`] makes them.
-    pub fn body(&self) -> String {
-        let widths = self.widths();
-        self.rows.iter().map(|row| self.line(row, &widths)).collect()
     }
 
     fn widths(&self) -> Vec<usize> {

@@ -119,6 +119,8 @@ impl Walk<'_> {
         let lookup = |name: &str| match self.vars.get(name) {
             Some(Some(value)) => Lookup::Found(value.clone()),
             Some(None) => Lookup::Unknown,
+            // What will not be shown is not worth a search.
+            None if self.done.findings.len() > MOST => Lookup::Undeclared(None),
             None => Lookup::Undeclared(crate::suggest::help(name, "variables", self.vars.keys().map(String::as_str))),
         };
         let mut expanded = expand(text, self.inputs, lookup);

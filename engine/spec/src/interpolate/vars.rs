@@ -57,6 +57,9 @@ impl Resolver<'_> {
             return value.clone().map_or(Lookup::Unknown, Lookup::Found);
         }
         let Some(entry) = self.by_name.get(name).copied() else {
+            if self.findings.len() > MOST {
+                return Lookup::Undeclared(None);
+            }
             return Lookup::Undeclared(suggest::help(name, "variables", self.by_name.keys().copied()));
         };
         if let Some(given) = self.inputs.vars.get(name) {

@@ -141,8 +141,8 @@ fn an_interpolated_text_must_still_fit() {
     assert_eq!(
         problems,
         [
-            "pipelines/a.yaml:3:39: error[E108]: \"lots\" is not a size\n    - source: { files: { path: a, roll: \"${env:R}\" } }\n                                        ^^^^^^^^^^^\nhelp: write a whole number and a unit, such as 512MiB, 1GB or 64KiB",
-            "pipelines/a.yaml:4:32: error[E101]: wrong type for \"level\": expected a whole number, found a text\n    - codec: { parquet: { level: \"${env:L}\" } }\n                                 ^^^^^^^^^^^",
+            "pipelines/a.yaml:3:39: error[E108]: \"lots\" is not a size\n    - source: { files: { path: a, roll: \"${env:R}\" } }\n                                        ^^^^^^^^^^\nhelp: write a whole number and a unit, such as 512MiB, 1GB or 64KiB",
+            "pipelines/a.yaml:4:32: error[E101]: wrong type for \"level\": expected a whole number, found a text\n    - codec: { parquet: { level: \"${env:L}\" } }\n                                 ^^^^^^^^^^",
         ]
     );
     let (pipeline, _) = run(text, &[("R", "64KiB"), ("L", "5")], &[]);
