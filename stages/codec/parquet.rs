@@ -24,6 +24,8 @@ const STATISTICS_BYTES: usize = 64;
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// Ids for which a bloom filter is laid out at most; it is folded down to what a row group really holds.
 const BLOOM_MAX_IDS: u64 = 1 << 20;
+/// Tables with more columns than this are written without dictionaries, to bound the memory of a writer.
+const MAX_DICTIONARIES: usize = 512;
 
 /// The writer of one file.
 pub(super) struct ParquetFile {
@@ -90,10 +92,14 @@ pub fn writer_properties(options: &ParquetOptions, schema: &Schema) -> Result<Wr
         .set_max_row_group_row_count(Some(rows))
         .set_statistics_truncate_length(Some(STATISTICS_BYTES))
         .set_column_index_truncate_length(Some(STATISTICS_BYTES));
+    // Every open column holds a dictionary of its own, some hundred kilobytes: not in a table of thousands of columns.
+    if schema.fields().len() > MAX_DICTIONARIES {
+        builder = builder.set_dictionary_enabled(false);
+    }
     let roles = Roles::of(schema);
     for field in schema.fields() {
         let path = vec![field.name().clone()];
-        builder = encodings(builder, field, path, false);
+        builder = encodings(builder, field, path, Within::Row);
         if roles.get(field.name()) == Role::Id && bloom_type(field.data_type()) {
             let path = ColumnPath::new(vec![field.name().clone()]);
             builder = builder
@@ -146,25 +152,30 @@ fn no_level(compression: &str, level: impl std::fmt::Display) -> EngineError {
     EngineError::usage(format!("codec parquet: {compression} has no level {level}"))
 }
 
+/// What a leaf stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Row,
+    List,
+    Vector,
+}
+
 /// Sets the encoding of every leaf below a field. The encoding of a leaf that keeps its dictionary is what it falls
 /// back to when the dictionary grows too large.
-fn encodings(
-    builder: WriterPropertiesBuilder,
-    field: &Field,
-    path: Vec<String>,
-    in_vector: bool,
-) -> WriterPropertiesBuilder {
+fn encodings(builder: WriterPropertiesBuilder, field: &Field, path: Vec<String>, within: Within) -> WriterPropertiesBuilder {
     match field.data_type() {
         DataType::FixedSizeList(item, _) => {
-            encodings(builder, item, below(path, &["list", item.name()]), item.data_type().is_floating() || in_vector)
+            let within = if item.data_type().is_floating() { Within::Vector } else { within };
+            encodings(builder, item, below(path, &["list", item.name()]), within)
         }
         DataType::List(item) | DataType::LargeList(item) => {
-            encodings(builder, item, below(path, &["list", item.name()]), in_vector)
+            let within = if within == Within::Vector { within } else { Within::List };
+            encodings(builder, item, below(path, &["list", item.name()]), within)
         }
-        DataType::Struct(fields) => fields
-            .iter()
-            .fold(builder, |builder, child| encodings(builder, child, below(path.clone(), &[child.name()]), in_vector)),
-        leaf => leaf_encoding(builder, leaf, ColumnPath::new(path), in_vector),
+        DataType::Struct(fields) => fields.iter().fold(builder, |builder, child| {
+            encodings(builder, child, below(path.clone(), &[child.name()]), within)
+        }),
+        leaf => leaf_encoding(builder, leaf, ColumnPath::new(path), within),
     }
 }
 
@@ -172,10 +183,10 @@ fn leaf_encoding(
     builder: WriterPropertiesBuilder,
     data_type: &DataType,
     path: ColumnPath,
-    in_vector: bool,
+    within: Within,
 ) -> WriterPropertiesBuilder {
     match data_type {
-        DataType::Float16 | DataType::Float32 | DataType::Float64 if in_vector => builder
+        DataType::Float16 | DataType::Float32 | DataType::Float64 if within == Within::Vector => builder
             .set_column_dictionary_enabled(path.clone(), false)
             .set_column_encoding(path.clone(), Encoding::BYTE_STREAM_SPLIT)
             .set_column_statistics_enabled(path, EnabledStatistics::None),
@@ -188,6 +199,12 @@ fn leaf_encoding(
         | DataType::UInt64
         | DataType::Date32
         | DataType::Timestamp(..) => builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+        // Texts in lists are mostly unlike each other: lengths apart from bytes compress a quarter better than a
+        // dictionary that overflows.
+        DataType::Utf8 | DataType::LargeUtf8 if within == Within::List => builder
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path, Encoding::DELTA_LENGTH_BYTE_ARRAY),
+        DataType::Utf8 | DataType::LargeUtf8 => builder.set_column_encoding(path, Encoding::DELTA_LENGTH_BYTE_ARRAY),
         _ => builder,
     }
 }

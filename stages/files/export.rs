@@ -81,6 +81,37 @@ pub(super) struct ExportedColumn {
     /// Role and other marks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// What the type is made of, where its text cannot be read back (names with quotes, marks of inner fields).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nested: Option<Nested>,
+}
+
+/// The parts of a nested type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Nested {
+    /// What it is.
+    pub kind: NestedKind,
+    /// Length of a fixed-size list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<i32>,
+    /// Its fields; one of a list.
+    pub fields: Vec<ExportedColumn>,
+}
+
+/// Nested types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NestedKind {
+    /// Named fields.
+    Struct,
+    /// A list with 32-bit offsets.
+    List,
+    /// A list with 64-bit offsets.
+    LargeList,
+    /// A list of one length.
+    FixedSizeList,
+    /// Keys and values, keys unsorted.
+    Map,
 }
 
 /// One file.
@@ -176,25 +207,65 @@ impl ExportedDataset {
     /// # Errors
     /// A type is none that Arrow knows.
     pub fn schema(&self, shown: &str) -> Result<SchemaRef> {
-        let mut fields = Vec::with_capacity(self.columns.len());
-        for column in &self.columns {
-            let data_type: DataType = column.data_type.parse().map_err(|_| FilesError::BadExport {
-                path: format!("{shown}/{EXPORT}"),
-                reason: format!("column {:?} has the unknown type {:?}", column.name, column.data_type),
-            })?;
-            let metadata = column.metadata.clone().into_iter().collect();
-            fields.push(Field::new(&column.name, data_type, column.nullable).with_metadata(metadata));
+        let bad = |column: &str| FilesError::BadExport {
+            path: format!("{shown}/{EXPORT}"),
+            reason: format!("column {column:?} has a type that is not known"),
+        };
+        let fields = self.columns.iter().map(|column| column.field().ok_or_else(|| bad(&column.name).into()));
+        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    }
+}
+
+impl ExportedColumn {
+    fn of(field: &Field) -> Self {
+        let text = field.data_type().to_string();
+        let faithful = text.parse::<DataType>().is_ok_and(|parsed| parsed == *field.data_type());
+        Self {
+            name: field.name().clone(),
+            nested: if faithful { None } else { Nested::of(field.data_type()) },
+            data_type: text,
+            nullable: field.is_nullable(),
+            metadata: field.metadata().clone().into_iter().collect(),
         }
-        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    /// The field; `None` where its type makes no sense.
+    fn field(&self) -> Option<Field> {
+        let data_type = match &self.nested {
+            Some(nested) => nested.data_type()?,
+            None => self.data_type.parse().ok()?,
+        };
+        let metadata = self.metadata.clone().into_iter().collect();
+        Some(Field::new(&self.name, data_type, self.nullable).with_metadata(metadata))
+    }
+}
+
+impl Nested {
+    fn of(data_type: &DataType) -> Option<Self> {
+        let (kind, length, fields) = match data_type {
+            DataType::Struct(fields) => (NestedKind::Struct, None, fields.iter().collect()),
+            DataType::List(item) => (NestedKind::List, None, vec![item]),
+            DataType::LargeList(item) => (NestedKind::LargeList, None, vec![item]),
+            DataType::FixedSizeList(item, length) => (NestedKind::FixedSizeList, Some(*length), vec![item]),
+            DataType::Map(entries, false) => (NestedKind::Map, None, vec![entries]),
+            _ => return None,
+        };
+        Some(Self { kind, length, fields: fields.into_iter().map(|field| ExportedColumn::of(field)).collect() })
+    }
+
+    fn data_type(&self) -> Option<DataType> {
+        let fields: Vec<Field> = self.fields.iter().map(ExportedColumn::field).collect::<Option<_>>()?;
+        let only = || fields.first().map(|field| Arc::new(field.clone()));
+        Some(match self.kind {
+            NestedKind::Struct => DataType::Struct(fields.into()),
+            NestedKind::List => DataType::List(only()?),
+            NestedKind::LargeList => DataType::LargeList(only()?),
+            NestedKind::FixedSizeList => DataType::FixedSizeList(only()?, self.length?),
+            NestedKind::Map => DataType::Map(only()?, false),
+        })
     }
 }
 
 fn columns(schema: &Schema) -> Vec<ExportedColumn> {
-    let column = |field: &Arc<Field>| ExportedColumn {
-        name: field.name().clone(),
-        data_type: field.data_type().to_string(),
-        nullable: field.is_nullable(),
-        metadata: field.metadata().clone().into_iter().collect(),
-    };
-    schema.fields().iter().map(column).collect()
+    schema.fields().iter().map(|field| ExportedColumn::of(field)).collect()
 }

@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ToDFSchema;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::DefaultParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
@@ -49,6 +50,8 @@ pub struct ParquetScan<'a> {
 pub fn scan_parquet(scan: ParquetScan<'_>, task: &TaskContext) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let url = ObjectStoreUrl::parse("restow://data")?;
     let mut source = ParquetSource::new(Arc::clone(&scan.file_schema))
+        // The caching reader would turn errors of the store into text, and with it what they mean.
+        .with_parquet_file_reader_factory(Arc::new(DefaultParquetFileReaderFactory::new(Arc::clone(&scan.store))))
         .with_pushdown_filters(true)
         .with_bloom_filter_on_read(true)
         .with_enable_page_index(true);

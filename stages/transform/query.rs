@@ -79,7 +79,8 @@ fn outputs(plan: &LogicalPlan, hidden: usize, rows: &Rows) -> Vec<Selected> {
         if let Some(origin) = output.origin.as_ref().filter(|origin| !origin.cast)
             && let Some(column) = own(&text_name(&origin.column))
         {
-            texts.push(Selected { column, name: text_name(&output.name), origin: None, role: None });
+            let origin = Some(Origin { column: text_name(&origin.column), cast: false });
+            texts.push(Selected { column, name: text_name(&output.name), origin, role: None });
         }
         users.push(Selected {
             column: output.column.clone(),
@@ -90,7 +91,8 @@ fn outputs(plan: &LogicalPlan, hidden: usize, rows: &Rows) -> Vec<Selected> {
     }
     give_roles(&mut users, &rows.roles);
     if let Some(column) = own(EXPLICIT_NULLS) {
-        texts.push(Selected { column, name: EXPLICIT_NULLS.to_owned(), origin: None, role: None });
+        let origin = Some(Origin { column: EXPLICIT_NULLS.to_owned(), cast: false });
+        texts.push(Selected { column, name: EXPLICIT_NULLS.to_owned(), origin, role: None });
     }
     users.extend(texts);
     users

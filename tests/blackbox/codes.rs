@@ -197,26 +197,38 @@ fn c12_wrong_or_missing_key_before_any_target_is_written() {
     place.run(&["run", "restore.yaml"]).ends_with(0);
 }
 
+/// A byte of the data object changed: early, in the middle, in the footer. (Not in the header of a container: the manifest
+/// keeps that, so no read touches it.)
 #[test]
-fn c13_tampered() {
+fn c13_a_data_object_was_changed() {
+    let mut wrong = Vec::new();
     for more in ["", ENCRYPT] {
-        // A byte of the data: of a page, of the footer, of the header.
-        for place_of in [|length: usize| length / 2, |length: usize| length - 20, |_: usize| 30] {
+        for place_of in [|length: usize| length / 2, |length: usize| length - 20, |_: usize| 90] {
             let place = with_snapshot(more);
             let object = data_object(&place);
             flip(&object, place_of(object.metadata().unwrap().len() as usize));
-            place.run(&["restore", "repo", "--to", "out", "--yes"]).ends_with(13);
+            let restore = place.run(&["restore", "repo", "--to", "out", "--yes"]);
+            let query = place.run(&["catalog", "query", "latest", "SELECT * FROM rows", "-r", "repo"]);
+            wrong.extend([restore, query].into_iter().filter(|ran| ran.code != 13).map(|ran| ran.text()));
             assert!(!place.path("out/_restow_export.json").exists(), "damaged rows became a finished export");
         }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn c13_metadata_was_changed_or_removed() {
+    for more in ["", ENCRYPT] {
         let place = with_snapshot(more);
-        let manifest =
-            place.files("repo/snapshots").into_iter().find(|(name, _)| name.ends_with("manifest.json")).unwrap().1;
-        flip(&manifest, 60);
+        let files = place.files("repo/snapshots");
+        flip(&files.into_iter().find(|(name, _)| name.ends_with("manifest.json")).unwrap().1, 60);
         place.run(&["catalog", "show", "latest", "-r", "repo"]).ends_with(13).says("manifest.json");
+        place.run(&["catalog", "list", "-r", "repo"]).ends_with(13).says("damaged");
+
         let place = with_snapshot(more);
         std::fs::remove_file(data_object(&place)).unwrap();
-        let ran = place.run(&["restore", "repo", "--to", "out", "--yes"]);
-        assert!(matches!(ran.code, 10 | 13), "a missing object is noticed\n{}", ran.text());
+        place.run(&["restore", "repo", "--to", "out", "--yes"]).ends_with(13);
+        assert!(!place.path("out/_restow_export.json").exists(), "missing rows became a finished export");
     }
     let place = with_snapshot(ENCRYPT);
     std::fs::remove_file(place.path("repo/keys/1.json")).unwrap();

@@ -151,6 +151,7 @@ impl CliError {
             Self::Usage { hint, .. } | Self::NotFound { hint, .. } | Self::Refused { hint, .. } => Some(hint.clone()),
             Self::Interrupted { hint, .. } => Some(hint.clone()),
             Self::Engine(error) => error.hint().map(str::to_owned),
+            Self::Placed { diagnostic, .. } => diagnostic.help.clone(),
             Self::NoKey { .. } => Some(format!(
                 "give --key-file FILE with the key or the recovery key, or set {}",
                 crate::context::KEY_VARIABLE

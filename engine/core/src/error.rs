@@ -74,7 +74,7 @@ pub enum Retry {
 impl EngineError {
     /// An error of the given class that is not worth a retry.
     pub fn new(class: ExitClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), hint: None, retry: Retry::Never, place: None, source: None }
+        Self { class, message: without_credentials(message.into()), hint: None, retry: Retry::Never, place: None, source: None }
     }
 
     /// A plain failure (exit code 1).
@@ -285,6 +285,53 @@ fn foreign(error: Box<dyn std::error::Error + Send + Sync>) -> EngineError {
     }
 }
 
+/// Foreign errors quote addresses whole: user and password are taken out of every one.
+fn without_credentials(message: String) -> String {
+    if !message.contains("://") || !message.contains('@') {
+        return message;
+    }
+    let mut clean = String::with_capacity(message.len());
+    let mut rest = message.as_str();
+    while let Some((before, after)) = rest.split_once("://") {
+        clean.push_str(before);
+        clean.push_str("://");
+        let authority = after.split(['/', '?', '#', ' ', '"', '\'']).next().unwrap_or_default();
+        rest = match authority.rsplit_once('@') {
+            Some((user, _)) => {
+                clean.push_str("***");
+                after.get(user.len()..).unwrap_or_default()
+            }
+            None => after,
+        };
+    }
+    clean.push_str(rest);
+    clean
+}
+
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_says_a_password_of_an_address() {
+        let said = |text: &str| EngineError::failed(text).message().to_owned();
+        assert_eq!(said("GET https://user:pass@host/x failed"), "GET https://***@host/x failed");
+        assert_eq!(said("a http://u:p@ss@h b https://k@i c"), "a http://***@h b https://***@i c");
+        assert_eq!(said("mail to a@b about s3://bucket/key@1"), "mail to a@b about s3://bucket/key@1");
+    }
+
+    #[test]
+    fn our_own_error_comes_back_through_datafusion() {
+        let own = EngineError::new(ExitClass::Tampered, "x").with_hint("h");
+        let through = DataFusionError::from(own).context("somewhere");
+        let back = EngineError::from(DataFusionError::ArrowError(
+            Box::new(arrow::error::ArrowError::ExternalError(Box::new(through))),
+            None,
+        ));
+        assert_eq!((back.class(), back.message(), back.hint()), (ExitClass::Tampered, "x", Some("h")));
+    }
 }

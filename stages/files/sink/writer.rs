@@ -144,6 +144,9 @@ async fn decode(sink: &Target, target: &SplitTarget, at: &Path, shown: &str) -> 
 impl SplitWriter for PartWriter {
     async fn write(&mut self, batch: RecordBatch) -> Result<WriteReport> {
         let rows = batch.num_rows() as u64;
+        if rows == 0 {
+            return Ok(WriteReport::default());
+        }
         if self.open.is_none() {
             self.open = Some(self.begin_file()?);
         }

@@ -61,7 +61,7 @@ fn the_registry_examples_fit_their_own_options() {
 #[test]
 fn every_type_comes_back_from_the_end_of_an_export() {
     let nested = Fields::from(vec![
-        Field::new("a \"quoted\" name", DataType::Int8, false),
+        Field::new("a \"quoted\" name", DataType::Int8, false).with_metadata([("k".into(), "v \"w\"".into())].into()),
         Field::new("b", DataType::List(Field::new_list_field(DataType::Utf8, true).into()), true),
     ]);
     let types = [

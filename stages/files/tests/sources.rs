@@ -268,7 +268,7 @@ async fn names_of_restow_and_unknown_files_are_refused() {
         (json!({ "path": "x.parquet" }), "\"x.parquet\" cannot be read as Parquet"),
         (json!({ "path": "y.parquet.gz" }), "is a Parquet file compressed as a whole"),
         (json!({ "path": "z.parquet" }), "no file at \"z.parquet\""),
-        (json!({ "path": "*", "dataset": "all" }), "two formats"),
+        (json!({ "path": ["x.jsonl", "x.parquet"], "dataset": "all" }), "two formats"),
         (json!({ "path": "x.jsonl", "connection": "lake" }), "there is no files connection \"lake\""),
         (json!({ "path": "x.jsonl", "unlock": { "key_file": "k" } }), "no _restow_keys.json stands beside"),
     ] {

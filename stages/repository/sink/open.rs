@@ -26,6 +26,10 @@ pub(super) async fn open(
         wanted.create = Create::IfMissing;
     }
     let url = wanted.location.url.clone();
+    if !wanted.location.writable {
+        return Err(EngineError::usage(format!("{url} is read-only, and this pipeline would write to it"))
+            .with_hint("a sink needs a folder, s3://, gs:// or az://"));
+    }
     if Repository::exists(&wanted.location).await? {
         let repository = Repository::open(wanted.location, wanted.key.as_ref()).await?;
         return Ok(Target { url, repository: Some(repository), codec, notices: Mutex::default() });

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use datafusion::common::{DFSchema, SchemaError};
 use datafusion::error::DataFusionError;
-use restow_core::record::{RESERVED_PREFIX, is_json};
+use restow_core::record::RESERVED_PREFIX;
 use restow_core::{EngineError, Result};
 use restow_spec::pipeline::Missing;
 use restow_spec::suggest;
@@ -137,8 +137,7 @@ impl Text<'_> {
             Some(relation) => {
                 let dotted = format!("{relation}.{name}");
                 let message = format!("there is no column {name:?} in {relation:?}");
-                let error =
-                    with_hint(EngineError::usage(message), dotted_hint(relation, name, &dotted, schema, &known));
+                let error = with_hint(EngineError::usage(message), dotted_hint(&dotted, &known));
                 place(error, self.pointer, inside).into()
             }
         }
@@ -146,8 +145,10 @@ impl Text<'_> {
 
     fn column_hint(&self, name: &str, known: &[String]) -> Option<String> {
         let near = suggest::nearest(name, known.iter().map(String::as_str));
-        if near.is_none() && self.sql.contains(&format!("\"{name}\"")) {
-            return Some(format!("double quotes are for column names; text is written in single quotes: '{name}'"));
+        let exact = near.is_some_and(|near| near.to_lowercase() == name.to_lowercase());
+        if !exact && self.sql.contains(&format!("\"{name}\"")) {
+            let column = near.map(|near| format!("; or did you mean the column {near:?}?")).unwrap_or_default();
+            return Some(format!("text is written in single quotes: '{name}'{column}"));
         }
         match near {
             Some(near) if needs_quotes(near) => Some(format!("did you mean {near:?}, in double quotes?")),
@@ -176,16 +177,11 @@ pub(crate) fn pointer_to(base: &str, verb: &str, key: impl std::fmt::Display) ->
     format!("{base}/{verb}/{key}")
 }
 
-fn dotted_hint(relation: &str, name: &str, dotted: &str, schema: &DFSchema, known: &[String]) -> Option<String> {
+fn dotted_hint(dotted: &str, known: &[String]) -> Option<String> {
     if known.iter().any(|column| column == dotted) {
         return Some(format!("a name with a dot is written in double quotes: \"{dotted}\""));
     }
-    let field = schema.fields().iter().find(|field| field.name() == relation);
-    match field {
-        Some(field) if is_json(field) => Some(format!("{relation:?} is JSON text: write {relation}->>'{name}'")),
-        Some(field) => Some(format!("{relation:?} is {}, which has no parts", field.data_type())),
-        None => suggest::help(dotted, "columns", known.iter().map(String::as_str)),
-    }
+    suggest::help(dotted, "columns", known.iter().map(String::as_str))
 }
 
 fn needs_quotes(name: &str) -> bool {
@@ -239,6 +235,10 @@ fn reword(error: DataFusionError) -> (String, Option<String>) {
         other => other.strip_backtrace(),
     };
     let text = text.split("\n\nbacktrace:").next().unwrap_or_default().trim().to_owned();
+    if text.starts_with("Cannot access field") {
+        let hint = "a column of JSON text is read with `column->>'key'`, or with json_get_int and its like";
+        return ("a column of this type has no parts to name with a dot".to_owned(), Some(hint.to_owned()));
+    }
     let (first, rest) = text.split_once('\n').map_or((text.as_str(), None), |(first, rest)| (first, Some(rest)));
     let hint = rest.and_then(|rest| rest.strip_prefix("Did you mean")).map(|rest| {
         let name = rest.trim().trim_matches(|letter| letter == '\'' || letter == '?');

@@ -1,5 +1,6 @@
 //! SQL text of a pipeline file against the columns of a dataset.
 
+mod dialect;
 mod fault;
 mod planner;
 

@@ -1,5 +1,6 @@
 //! DataFusion's SQL planner over one dataset: expressions over its columns, queries over the one table `input`.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,14 +18,16 @@ use datafusion::logical_expr::{
     WindowUDF,
 };
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::Statement;
+use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{
     self, Expr as SqlExpr, Query, Select, SelectItem, SetExpr, Spanned, Statement as SqlStatement, VisitMut, VisitorMut,
 };
 
-use super::fault::{Fault, Nulls, Text};
 use restow_core::EngineError;
+
+use super::dialect::PipelineDialect;
+use super::fault::{Fault, Nulls, Text};
 
 /// The name of the table that `sql:` reads.
 pub(crate) const INPUT: &str = "input";
@@ -54,8 +57,7 @@ impl Planner {
         what: &str,
     ) -> Result<Expr, Fault> {
         let fault = |error| text.fault(error, schema);
-        let dialect = self.state.config_options().sql_parser.dialect;
-        let parsed = self.state.sql_to_expr_with_alias(text.sql, &dialect).map_err(fault)?;
+        let parsed = self.parser(text.sql).and_then(|mut parser| parser.parse_into_expr()).map_err(fault)?;
         if let Some(alias) = &parsed.alias {
             return Err(text.error(format!("{what} gives no name: leave out `AS {alias}`")).into());
         }
@@ -76,8 +78,8 @@ impl Planner {
         let schema = DFSchema::try_from(SchemaRef::clone(&input.schema))
             .map_err(|error| text.fault(error, &DFSchema::empty()))?;
         let fault = |error| text.fault(error, &schema);
-        let dialect = self.state.config_options().sql_parser.dialect;
-        let mut query = only_query(self.state.sql_to_statement(text.sql, &dialect).map_err(fault)?, text)?;
+        let statements = self.parser(text.sql).and_then(|mut parser| parser.parse_statements()).map_err(fault)?;
+        let mut query = only_query(statements, text)?;
         let _ = query.visit(&mut Rewrite { nulls, refuse_queries: false });
         check_named(&query.body, text)?;
         let tables = Tables { state: &self.state, input: Some(input) };
@@ -109,6 +111,11 @@ impl Planner {
     /// Runs DataFusion's analyzer (names, types, coercions) over a plan.
     pub(crate) fn check_plan(&self, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
         self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})
+    }
+
+    fn parser<'a>(&self, sql: &'a str) -> DataFusionResult<DFParser<'a>> {
+        let limit = self.state.config_options().sql_parser.recursion_limit.get();
+        DFParserBuilder::new(sql).with_dialect(&PipelineDialect).with_recursion_limit(limit).build()
     }
 
     fn options(&self) -> ParserOptions {
@@ -161,13 +168,17 @@ fn placeholders(plan: &LogicalPlan) -> DataFusionResult<bool> {
     Ok(found)
 }
 
-fn only_query(statement: Statement, text: &Text<'_>) -> Result<Box<Query>, Fault> {
-    match statement {
-        Statement::Statement(statement) => match *statement {
+fn only_query(mut statements: VecDeque<Statement>, text: &Text<'_>) -> Result<Box<Query>, Fault> {
+    match (statements.pop_front(), statements.is_empty()) {
+        (None, _) => Err(text.error(format!("`sql` is one SELECT from `{INPUT}`, and this is empty")).into()),
+        (Some(_), false) => {
+            Err(text.error(format!("`sql` is one SELECT from `{INPUT}`, not several statements")).into())
+        }
+        (Some(Statement::Statement(statement)), true) => match *statement {
             SqlStatement::Query(query) => Ok(query),
             other => Err(not_select(&other, text).into()),
         },
-        other => Err(not_select(&other, text).into()),
+        (Some(other), true) => Err(not_select(&other, text).into()),
     }
 }
 

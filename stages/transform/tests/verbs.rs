@@ -254,9 +254,7 @@ fn set_refuses_what_is_not_a_row_expression() {
     );
     assert_eq!(
         set("1 +\n  \"Lyon\""),
-        format!(
-            "dataset \"cities\" has no column \"Lyon\" | double quotes are for column names; text is written in single quotes: 'Lyon' | {at}:2:3"
-        )
+        format!("dataset \"cities\" has no column \"Lyon\" | text is written in single quotes: 'Lyon' | {at}:2:3")
     );
     assert_eq!(
         set("a.b"),
@@ -266,7 +264,9 @@ fn set_refuses_what_is_not_a_row_expression() {
     );
     assert_eq!(
         set("meta.area"),
-        format!("there is no column \"area\" in \"meta\" | \"meta\" is JSON text: write meta->>'area' | {at}:1:1")
+        format!(
+            "a column of this type has no parts to name with a dot | a column of JSON text is read with `column->>'key'`, or with json_get_int and its like | {at}"
+        )
     );
     assert_eq!(set("$1"), format!("SQL in a pipeline has no placeholders | write ${{var:name}} for a variable | {at}"));
     assert_eq!(

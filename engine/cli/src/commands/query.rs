@@ -96,7 +96,37 @@ fn wrong(error: DataFusionError, source: &Arc<dyn Source>) -> CliError {
     }
     let names: Vec<String> = source.datasets().iter().map(|dataset| format!("{:?}", dataset.name)).collect();
     let hint = format!("the tables are {}; names are case-sensitive, and only a SELECT is taken", names.join(", "));
-    CliError::usage(format!("the query cannot be planned: {}", error.message()), hint)
+    CliError::usage(format!("the query cannot be planned: {}", plain_words(error.message())), hint)
+}
+
+/// DataFusion's message without its own class names.
+fn plain_words(message: &str) -> String {
+    const CLASSES: [&str; 6] = [
+        "Error during planning: ",
+        "Schema error: ",
+        "SQL error: ",
+        "This feature is not implemented: ",
+        "ParserError(",
+        "TokenizerError(",
+    ];
+    let mut text = message.trim();
+    while let Some(rest) = CLASSES.iter().find_map(|class| text.strip_prefix(class)) {
+        text = rest;
+    }
+    // What a parser error quotes.
+    if let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix("\")")) {
+        text = inner;
+    }
+    let text = text.trim_end_matches('.').replace("\\\"", "\"");
+    let mut letters = text.chars();
+    let first = letters.next();
+    match first {
+        // Not of an abbreviation.
+        Some(first) if !letters.as_str().starts_with(char::is_uppercase) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text,
+    }
 }
 
 struct Printer<'a> {
@@ -168,5 +198,18 @@ impl<'a> Printer<'a> {
         self.app.console.raw(self.page.render().as_bytes());
         self.page = cells::table_of(&self.schema);
         (self.in_page, self.pages) = (0, self.pages + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_in_plain_words() {
+        let parser = "SQL error: ParserError(\"Expected: an SQL statement, found: SELEC at Line: 1, Column: 1\")";
+        assert_eq!(plain_words(parser), "expected: an SQL statement, found: SELEC at Line: 1, Column: 1");
+        assert_eq!(plain_words("Schema error: No field named x."), "no field named x");
+        assert_eq!(plain_words("Error during planning: DDL not supported: DropTable"), "DDL not supported: DropTable");
     }
 }

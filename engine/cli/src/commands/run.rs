@@ -80,8 +80,8 @@ pub async fn execute(
         RunRequest { pipeline, registry: &app.registry, context, selection, fresh, progress: Arc::clone(&progress) };
     let work = async { run_pipeline(request).await.map_err(|error| CliError::in_pipeline(error, pipeline)) };
     let ended = interruptible(watch(&app.console, &progress, work), SAFE, RESUME).await;
-    if matches!(ended, Err(CliError::Interrupted { .. })) {
-        let figures = progress.figures();
+    let figures = progress.figures();
+    if matches!(ended, Err(CliError::Interrupted { .. })) && figures.expected_splits > 0 {
         let of = grouped(figures.expected_splits);
         app.console.warn(&format!("{}: {} of {of} splits are written", pipeline.name, grouped(figures.splits)));
     }

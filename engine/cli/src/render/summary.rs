@@ -52,16 +52,24 @@ fn figures(out: &mut String, summary: &RunSummary) {
         line(out, "skipped", &grouped(skipped));
     }
     line(out, "rejected", &grouped(rejected));
-    let stored = summary.stored_bytes;
-    let mut ratios =
-        vec![format!("{} to the {} in memory", ratio(summary.plain_bytes, stored), bytes(summary.plain_bytes))];
-    if bytes_read > 0 {
-        ratios.push(format!("{} to the bytes read", ratio(bytes_read, stored)));
-    }
-    let whole = summary.report.stored_bytes.filter(|whole| *whole > stored);
-    let whole = whole.map(|whole| format!(" ({} with metadata)", bytes(whole))).unwrap_or_default();
-    line(out, "stored", &format!("{}{whole}, ratio {}", bytes(stored), ratios.join(", ")));
+    line(out, "stored", &stored(summary));
     line(out, "time", &format!("{}, {}", seconds(summary.seconds), rate(scanned, bytes_read, summary.seconds)));
+}
+
+fn stored(summary: &RunSummary) -> String {
+    let stored = summary.stored_bytes;
+    let (plain, read) = (summary.plain_bytes, summary.counts.bytes_read);
+    let mut text = bytes(stored);
+    if let Some(whole) = summary.report.stored_bytes.filter(|whole| *whole > stored) {
+        let _ = write!(text, " ({} with metadata)", bytes(whole));
+    }
+    if stored > 0 && plain > 0 {
+        let _ = write!(text, ", ratio {} to the {} in memory", ratio(plain, stored), bytes(plain));
+    }
+    if stored > 0 && read > 0 {
+        let _ = write!(text, ", {} to the bytes read", ratio(read, stored));
+    }
+    text
 }
 
 fn troubles(out: &mut String, summary: &RunSummary) {

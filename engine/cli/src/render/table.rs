@@ -1,6 +1,6 @@
 //! Aligned columns of text.
 
-/// Cells are cut at this many characters.
+/// Cells of data are cut at this many characters.
 pub const MAX_CELL: usize = 80;
 
 /// A table in memory: a list, or one page of rows.
@@ -8,6 +8,7 @@ pub const MAX_CELL: usize = 80;
 pub struct Table {
     header: Vec<String>,
     right: Vec<bool>,
+    longest: usize,
     rows: Vec<Vec<String>>,
 }
 
@@ -16,18 +17,19 @@ impl Table {
     pub fn new(header: &[&str]) -> Self {
         let right = header.iter().map(|name| name.starts_with('>')).collect();
         let header = header.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
-        Self { header, right, rows: Vec::new() }
+        Self { header, right, longest: usize::MAX, rows: Vec::new() }
     }
 
-    /// Columns by name and alignment.
+    /// Columns by name and alignment, for data: long cells are cut.
     pub fn with_columns(columns: impl IntoIterator<Item = (String, bool)>) -> Self {
-        let (header, right) = columns.into_iter().map(|(name, right)| (one_line(&name), right)).unzip();
-        Self { header, right, rows: Vec::new() }
+        let (header, right) = columns.into_iter().map(|(name, right)| (one_line(&name, MAX_CELL), right)).unzip();
+        Self { header, right, longest: MAX_CELL, rows: Vec::new() }
     }
 
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|cell| one_line(&cell)).collect());
+        let longest = self.longest;
+        self.rows.push(cells.into_iter().map(|cell| one_line(&cell, longest)).collect());
     }
 
     /// Whether there is any row.
@@ -73,10 +75,10 @@ impl Table {
 }
 
 /// A cell on one line, without what could steer a terminal, cut where it is very long.
-pub fn one_line(text: &str) -> String {
+fn one_line(text: &str, longest: usize) -> String {
     let mut out = String::new();
     for (count, letter) in text.chars().enumerate() {
-        if count == MAX_CELL {
+        if count == longest {
             out.push('…');
             break;
         }
@@ -108,7 +110,7 @@ mod tests {
 
     #[test]
     fn long_cells_are_cut() {
-        assert_eq!(one_line(&"x".repeat(100)).chars().count(), MAX_CELL + 1);
-        assert_eq!(one_line("a\nb"), "a\\nb");
+        assert_eq!(one_line(&"x".repeat(100), MAX_CELL).chars().count(), MAX_CELL + 1);
+        assert_eq!(one_line("a\nb", MAX_CELL), "a\\nb");
     }
 }

@@ -54,10 +54,15 @@ impl SourceTable {
         Ok((schema, read))
     }
 
-    /// The filters that the source can use, and the ids as one more.
+    /// How far the source evaluates a filter. Where ids are asked for it gets the ids alone: an id that another filter
+    /// stops must still be seen, or it would be named as not found.
+    fn pushdown(&self, filter: &Expr) -> Pushdown {
+        if self.ids.is_some() { Pushdown::No } else { self.source.pushdown(&self.dataset, filter) }
+    }
+
+    /// The filters that the source can use, or the ids.
     fn usable(&self, filters: &[Expr]) -> Vec<Expr> {
-        let mut usable: Vec<Expr> =
-            filters.iter().filter(|filter| self.source.pushdown(&self.dataset, filter) != Pushdown::No).cloned().collect();
+        let mut usable: Vec<Expr> = filters.iter().filter(|filter| self.pushdown(filter) != Pushdown::No).cloned().collect();
         if let Some(ids) = &self.ids {
             let wanted = ids.wanted().into_iter().map(lit).collect();
             let column = Expr::Column(datafusion::common::Column::new_unqualified(&ids.column));
@@ -82,7 +87,7 @@ impl TableProvider for SourceTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> PlanResult<Vec<TableProviderFilterPushDown>> {
-        let answers = filters.iter().map(|filter| match self.source.pushdown(&self.dataset, filter) {
+        let answers = filters.iter().map(|filter| match self.pushdown(filter) {
             Pushdown::Exact => TableProviderFilterPushDown::Exact,
             Pushdown::Inexact => TableProviderFilterPushDown::Inexact,
             Pushdown::No => TableProviderFilterPushDown::Unsupported,

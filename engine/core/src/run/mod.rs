@@ -3,6 +3,7 @@
 mod datasets;
 mod intent;
 mod opened;
+mod rejects;
 mod summary;
 
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub async fn run(request: RunRequest<'_>) -> Result<RunSummary> {
     if let Some(error) = verdict(request.pipeline.on_error.dataset, &outcomes, failures) {
         return Err(error);
     }
+    rejects::copy(&request, &opened, &outcomes).await?;
     let committed = commit(&request, &opened, &begun, &outcomes).await?;
     if opened.sink.run_state().is_none() {
         opened.state.outcome(&begun.intent.run_id, Outcome::Done).await?;

@@ -31,8 +31,8 @@ pub fn stored_len(plain: u64) -> u64 {
     plain.saturating_add(chunks(plain).saturating_mul(TAG_U64)).saturating_add(HEADER_U64)
 }
 
-/// Plain length of a container with so many stored bytes; an error where no container has that length. The error names
-/// no path: see [`checked_plain_len`] inside this module's users.
+/// Plain length of a container with so many stored bytes; an error (that can name no path) where no container has that
+/// length.
 pub fn plain_len(stored: u64) -> Result<u64, ContainerError> {
     checked_plain_len(stored, "")
 }

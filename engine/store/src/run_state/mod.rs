@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectStore;
+use object_store::{ObjectStore, ObjectStoreExt};
 use object_store::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -177,6 +177,13 @@ impl RunStateStore {
         let random = random_hex().map_err(|e| RepositoryError::Internal { problem: e.to_string() })?;
         let object = self.run_object(run_id, &format!("rejects/{random}.{extension}"))?;
         writer_over(&self.location, self.keys.as_ref(), &object)
+    }
+
+    /// The rejected rows that a receipt names, in plain text.
+    pub async fn rejects(&self, object: &str) -> Result<bytes::Bytes, RepositoryError> {
+        let path = self.location.path(object)?;
+        let found = self.store.get(&path).await.map_err(failed(&self.location, "read", object))?;
+        found.bytes().await.map_err(failed(&self.location, "read", object))
     }
 
     /// Records how a run ended. The first outcome stays: it is returned where there was one.

@@ -81,48 +81,10 @@ async fn other_tasks_run_while_a_large_object_is_sealed_and_opened() {
         }
     });
     let count = || ticks.load(std::sync::atomic::Ordering::Relaxed);
-    // 32 MiB are 32 batches; the other task must have had a turn between them, on this one thread.
+    // 32 MiB are 64 batches; the other task must have had a turn between them, on this one thread.
     put(&store, "x", &pattern(32 << 20)).await;
     let sealed = count();
     read(&store, "x").await.unwrap();
-    assert!(sealed >= 30 && count() >= sealed + 30, "{sealed}, {}", count());
+    assert!(sealed >= 60 && count() >= sealed + 60, "{sealed}, {}", count());
     ticker.abort();
-}
-
-#[tokio::test]
-async fn zz_speed() {
-    let (store, _) = memory();
-    let bytes = bytes::Bytes::from(pattern(256 << 20));
-    let t = std::time::Instant::now();
-    store.put(&Path::from("x"), bytes.into()).await.unwrap();
-    println!("seal {:?}", t.elapsed());
-    let t = std::time::Instant::now();
-    use futures::StreamExt;
-    let mut s = store.get(&Path::from("x")).await.unwrap().into_stream();
-    while let Some(b) = s.next().await {
-        b.unwrap();
-    }
-    println!("open {:?}", t.elapsed());
-}
-
-#[test]
-fn zz_raw() {
-    let c = ObjectCipher::create(&vector_keys(), "x").unwrap();
-    let plain = pattern(CHUNK);
-    let mut out = Vec::with_capacity(SEALED_CHUNK);
-    for _ in 0..3 {
-        let t = std::time::Instant::now();
-        for i in 0..4096 {
-            out.clear();
-            c.seal_chunk(i, false, &plain, &mut out).unwrap();
-        }
-        println!("seal raw 256MiB {:?}", t.elapsed());
-        let mut p = Vec::with_capacity(CHUNK);
-        let t = std::time::Instant::now();
-        for _ in 0..4096 {
-            p.clear();
-            c.open_chunk(4095, false, &out, &mut p).unwrap();
-        }
-        println!("open raw 256MiB {:?}", t.elapsed());
-    }
 }
