@@ -1,5 +1,7 @@
 //! The stages: one folder each. [`registry`] is the list of what this build can do.
 
+#![forbid(unsafe_code)]
+
 pub mod codec;
 pub mod encrypt;
 pub mod files;

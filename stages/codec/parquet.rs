@@ -24,7 +24,7 @@ const STATISTICS_BYTES: usize = 64;
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// Ids for which a bloom filter is laid out at most; it is folded down to what a row group really holds.
 const BLOOM_MAX_IDS: u64 = 1 << 20;
-/// Tables with more columns than this are written without dictionaries, to bound the memory of a writer.
+/// Tables with more columns than this are written in plain encodings, to bound the memory of a writer.
 const MAX_DICTIONARIES: usize = 512;
 
 /// The writer of one file.
@@ -92,14 +92,17 @@ pub fn writer_properties(options: &ParquetOptions, schema: &Schema) -> Result<Wr
         .set_max_row_group_row_count(Some(rows))
         .set_statistics_truncate_length(Some(STATISTICS_BYTES))
         .set_column_index_truncate_length(Some(STATISTICS_BYTES));
-    // Every open column holds a dictionary of its own, some hundred kilobytes: not in a table of thousands of columns.
-    if schema.fields().len() > MAX_DICTIONARIES {
+    // Every open column holds a dictionary and the buffers of its encoder, some hundred kilobytes: not in a table of
+    // thousands of columns.
+    let wide = schema.fields().len() > MAX_DICTIONARIES;
+    if wide {
         builder = builder.set_dictionary_enabled(false);
     }
     let roles = Roles::of(schema);
     for field in schema.fields() {
-        let path = vec![field.name().clone()];
-        builder = encodings(builder, field, path, Within::Row);
+        if !wide || matches!(field.data_type(), DataType::FixedSizeList(..)) {
+            builder = encodings(builder, field, vec![field.name().clone()], Within::Row);
+        }
         if roles.get(field.name()) == Role::Id && bloom_type(field.data_type()) {
             let path = ColumnPath::new(vec![field.name().clone()]);
             builder = builder

@@ -79,6 +79,7 @@ pub(super) struct SinkOptions {
 #[serde(deny_unknown_fields)]
 pub(super) struct ConnectionOptions {
     /// A folder, a path or a store URL (`s3://bucket/prefix`, `gs://`, `az://`, `https://`), that paths are relative to.
+    #[schemars(extend("format" = "url"))]
     pub url: String,
     /// Address of an S3-compatible server, or of an emulator. Default: the provider's own.
     #[serde(default)]

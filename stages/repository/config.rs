@@ -21,6 +21,7 @@ pub(super) const NAME: &str = "repository";
 #[serde(deny_unknown_fields, default)]
 pub struct RepositoryConnection {
     /// Where it lies: a path, `s3://bucket/prefix`, `gs://`, `az://`, `https://` (read-only).
+    #[schemars(extend("format" = "url"))]
     pub url: String,
     /// Whether a sink may make the repository where there is none. A mistyped address must not become a new
     /// repository, so the default is `never`.
@@ -55,6 +56,7 @@ pub struct RepositorySource {
     /// A connection of kind `repository`. Either this or `url`.
     pub connection: Option<String>,
     /// The address, without a connection.
+    #[schemars(extend("format" = "url"))]
     pub url: Option<String>,
     /// The key, where `url` is given. Different keys here and at the connection are an error.
     pub unlock: Option<Unlock>,
@@ -88,6 +90,7 @@ pub struct RepositorySink {
     /// A connection of kind `repository`. Either this or `url`.
     pub connection: Option<String>,
     /// The address, without a connection.
+    #[schemars(extend("format" = "url"))]
     pub url: Option<String>,
     /// Whether the first run makes the repository, where `url` is given.
     pub create: Create,

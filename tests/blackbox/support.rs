@@ -290,6 +290,8 @@ const MASKS: &[(&str, &str)] = &[
     (r"[\d,.]+ [kMGT]?B/s", "[RATE]"),
     (r"\b\d+ min \d\d s\b|\b[\d.]+ s\b", "[SECONDS]"),
     (r"[\d,.]+ [kMGT]?B\b", "[BYTES]"),
+    (r"[\d.]+ to the ", "[RATIO] to the "),
+    (r"bottleneck: .*", "bottleneck: [STAGE]"),
     (r" {2,}", "  "),
 ];
 

@@ -19,7 +19,7 @@ Examples:
 
 /// Back up, restore, migrate, export and query vector and graph databases as pipelines.
 #[derive(Debug, Parser)]
-#[command(name = "restow", version, after_help = EXAMPLES, after_long_help = long_help(), max_term_width = 100)]
+#[command(name = "restow", version, after_help = EXAMPLES, after_long_help = long_help())]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]

@@ -8,6 +8,7 @@ use crate::error::CliError;
 use crate::exit;
 
 /// Runs the work until it ends or a signal comes; `safe` and `hint` say what is left then.
+#[expect(clippy::exit, reason = "the second signal: at once, whatever still runs")]
 pub async fn interruptible<T>(
     work: impl Future<Output = Result<T, CliError>>,
     safe: &str,

@@ -1,6 +1,8 @@
 //! The engine: the contract that every stage implements, the compilation of a checked pipeline into DataFusion plans,
 //! and the run with its receipts, counts, retries and resume. It names no database and never imports `stages`.
 
+#![forbid(unsafe_code)]
+
 pub mod compile;
 pub mod error;
 pub mod exec;

@@ -135,9 +135,8 @@ fn render(words: &[&str], stages: &[Stage<'_>], catalogue: &Catalogue) -> String
     let mut chain = String::new();
     for stage in stages {
         match stage {
-            Stage::Filter => chain.push_str(
-                "  # Keeps the rows for which an SQL predicate is true.\n  - filter: \"id IS NOT NULL\"\n",
-            ),
+            Stage::Filter => chain
+                .push_str("  # Keeps the rows for which an SQL predicate is true.\n  - filter: \"id IS NOT NULL\"\n"),
             Stage::Transform => chain.push_str(
                 "  # Changes columns: rename, drop, keep, cast, set, sql.\n  - transform:\n      drop: [draft_notes]\n",
             ),
@@ -150,7 +149,9 @@ fn render(words: &[&str], stages: &[Stage<'_>], catalogue: &Catalogue) -> String
         }
     }
     let mut out = String::from("# yaml-language-server: $schema=../schemas/pipeline.schema.json\n");
-    out.push_str("# Check it with `restow lint`, see what it would do with `restow plan`, and run it with `restow run`.\n");
+    out.push_str(
+        "# Check it with `restow lint`, see what it would do with `restow plan`, and run it with `restow run`.\n",
+    );
     let _ = writeln!(out, "version: 1\nname: {}", words.join("-"));
     if !connections.is_empty() {
         out.push_str("\n# How to reach databases and repositories, by the names that the stages use.\nconnections:\n");
@@ -238,7 +239,10 @@ mod tests {
         ] {
             let text = create(expression, &catalogue).unwrap();
             let (pipeline, diagnostics) = fake::load_with(&text, &catalogue);
-            assert!(pipeline.is_some() && diagnostics.iter().all(|found| !found.is_error()), "{text}\n{diagnostics:#?}");
+            assert!(
+                pipeline.is_some() && diagnostics.iter().all(|found| !found.is_error()),
+                "{text}\n{diagnostics:#?}"
+            );
         }
     }
 

@@ -136,6 +136,7 @@ impl Component {
 
 /// A stage that works on rows.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a pipeline has a handful of stages")]
 pub enum RowStage {
     /// Keeps the rows for which a predicate is true.
     Filter(Filter),
@@ -181,7 +182,9 @@ impl RowStage {
         let globs = self.datasets();
         // Every glob was compiled once by `load`; one that no longer compiles matches nothing.
         globs.is_empty()
-            || globs.iter().any(|glob| globset::Glob::new(glob).is_ok_and(|glob| glob.compile_matcher().is_match(dataset)))
+            || globs
+                .iter()
+                .any(|glob| globset::Glob::new(glob).is_ok_and(|glob| glob.compile_matcher().is_match(dataset)))
     }
 }
 

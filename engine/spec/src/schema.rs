@@ -349,7 +349,8 @@ mod tests {
     #[test]
     fn leaves_say_what_they_are() {
         let schema = pipeline_schema(&catalogue());
-        let format = |pointer: &str| schema.pointer(pointer).and_then(|leaf| leaf.get("format")).and_then(Value::as_str);
+        let format =
+            |pointer: &str| schema.pointer(pointer).and_then(|leaf| leaf.get("format")).and_then(Value::as_str);
         let transform = "/$defs/stage/properties/transform/properties";
         assert_eq!(format(&format!("{transform}/set/additionalProperties")), Some("sql-expression"));
         assert_eq!(format(&format!("{transform}/sql")), Some("sql-query"));

@@ -14,7 +14,9 @@ use crate::environment::Environment;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// The text of a secret field is not a reference.
-    #[error("a secret must be a reference, not the secret itself: write \"${{secret:env:NAME}}\", \"${{secret:file:PATH}}\" or \"${{secret:exec:COMMAND}}\"")]
+    #[error(
+        "a secret must be a reference, not the secret itself: write \"${{secret:env:NAME}}\", \"${{secret:file:PATH}}\" or \"${{secret:exec:COMMAND}}\""
+    )]
     Literal,
     /// The reference names no known place.
     #[error("unknown secret backend {0:?}: use env, file or exec")]

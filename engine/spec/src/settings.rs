@@ -94,7 +94,7 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut figment = Figment::new();
         if let Some(file) = file {
-            figment = figment.merge(Yaml::new(file)?);
+            figment = figment.merge(yaml_layer(file)?);
         }
         for (variable, setting) in VARIABLES {
             if let Some(value) = env.get(variable).filter(|value| !value.is_empty()) {
@@ -126,23 +126,19 @@ fn from_variable(setting: &str, value: String) -> FigmentValue {
 }
 
 /// A file as a layer. Figment's own YAML feature would pull in an archived parser.
-struct Yaml(Layer);
-
-impl Yaml {
-    fn new(file: SettingsFile<'_>) -> Result<Layer, SettingsError> {
-        let refuse = |reason: String| SettingsError::Value { place: file.path.into(), setting: "file".into(), reason };
-        let parsed = crate::yaml::parse(file.path, file.text, 1);
-        if file.text.trim().is_empty() {
-            return Ok(Layer { name: file.path.into(), values: Dict::new() });
-        }
-        if let Some(finding) = parsed.findings.first().filter(|finding| finding.code != "E007") {
-            let (line, column) = parsed.document.line_column(finding.place.start);
-            return Err(refuse(format!("line {line}, column {column}: {}", finding.message)));
-        }
-        // The marked parser bounds depth and size; the layer is read by serde.
-        let values: Option<Dict> = serde_yaml::from_str(file.text).map_err(|error| refuse(error.to_string()))?;
-        Ok(Self(Layer { name: file.path.into(), values: values.unwrap_or_default() }).0)
+fn yaml_layer(file: SettingsFile<'_>) -> Result<Layer, SettingsError> {
+    let refuse = |reason: String| SettingsError::Value { place: file.path.into(), setting: "file".into(), reason };
+    let parsed = crate::yaml::parse(file.path, file.text, 1);
+    if file.text.trim().is_empty() {
+        return Ok(Layer { name: file.path.into(), values: Dict::new() });
     }
+    if let Some(finding) = parsed.findings.first().filter(|finding| finding.code != "E007") {
+        let (line, column) = parsed.document.line_column(finding.place.start);
+        return Err(refuse(format!("line {line}, column {column}: {}", finding.message)));
+    }
+    // The marked parser bounds depth and size; the layer is read by serde.
+    let values: Option<Dict> = serde_yaml::from_str(file.text).map_err(|error| refuse(error.to_string()))?;
+    Ok(Layer { name: file.path.into(), values: values.unwrap_or_default() })
 }
 
 /// Some settings and where they come from.
@@ -193,7 +189,8 @@ mod tests {
     #[test]
     fn each_layer_wins_over_the_one_before() {
         let file = "default_repository: backups\nmemory: 1GiB\nlog: info\nconnections:\n  backups: { repository: { url: /b } }\n";
-        let settings = load(file, &[("RESTOW_MEMORY", "2GiB"), ("RESTOW_OTHER", "x")], &[("log", json!("debug"))]).unwrap();
+        let settings =
+            load(file, &[("RESTOW_MEMORY", "2GiB"), ("RESTOW_OTHER", "x")], &[("log", json!("debug"))]).unwrap();
         assert_eq!(settings.default_repository.as_deref(), Some("backups"));
         assert_eq!(settings.memory, Some(ByteSize(2 << 30)));
         assert_eq!(settings.log.as_deref(), Some("debug"));
@@ -210,9 +207,6 @@ mod tests {
             message("", &[("RESTOW_MEMORY", "lots")]),
             "RESTOW_MEMORY: memory: \"lots\" is not a size: write a whole number and a unit, such as 512MiB, 1GB or 64KiB"
         );
-        assert_eq!(
-            message("a: 1\na: 2\n", &[]),
-            "restow.yaml: file: line 2, column 1: duplicate key \"a\""
-        );
+        assert_eq!(message("a: 1\na: 2\n", &[]), "restow.yaml: file: line 2, column 1: duplicate key \"a\"");
     }
 }

@@ -122,8 +122,7 @@ impl HumanDuration {
                 _ => return Err(UnitError::DurationUnit { text: text.into(), unit: unit.into() }),
             };
             let part = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-            millis =
-                part.and_then(|part| millis.checked_add(part)).ok_or_else(|| UnitError::TooLarge(text.into()))?;
+            millis = part.and_then(|part| millis.checked_add(part)).ok_or_else(|| UnitError::TooLarge(text.into()))?;
             rest = tail.trim_start();
         }
         Ok(Self(Duration::from_millis(millis)))

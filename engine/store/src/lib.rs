@@ -1,6 +1,8 @@
 //! Where restow keeps bytes: layers over `object_store`, the encryption container, the repository format and its
 //! protocols. No DataFusion here: this crate builds and tests in seconds.
 
+#![forbid(unsafe_code)]
+
 pub mod blocks;
 pub mod container;
 pub mod keys;

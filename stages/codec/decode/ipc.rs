@@ -33,8 +33,14 @@ pub async fn arrow_schema(input: ByteStream, place: &str, compression: StreamCom
     blocking(move || {
         let input = open(handle, input, compression).map_err(|error| unreadable(&place, error))?;
         let mut messages = Messages::new(input, &place)?;
-        messages.next(&place)?;
-        messages.decoder.schema().ok_or_else(|| no_arrow(&place))
+        loop {
+            if let Some(schema) = messages.decoder.schema() {
+                return Ok(schema);
+            }
+            if messages.next(&place)?.is_none() {
+                return Err(no_arrow(&place));
+            }
+        }
     })
     .await
 }
@@ -82,6 +88,9 @@ impl Messages {
         let file = head.starts_with(MAGIC);
         if !file && !head.starts_with(&CONTINUATION) {
             return Err(no_arrow(place));
+        }
+        while file && input.fill_buf().map_err(|error| unreadable(place, error))?.first() == Some(&0) {
+            input.consume(1);
         }
         let input: Input = if file { input } else { Box::new(io::Cursor::new(head).chain(input)) };
         Ok(Self { input, decoder: StreamDecoder::new(), file, ended: false })

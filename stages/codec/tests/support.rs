@@ -183,7 +183,7 @@ fn flat(data_type: &DataType, rows: usize, nulls: Option<NullBuffer>, random: &m
         DataType::Time64(_) => (0..rows).flat_map(|_| (random.below(86_400_000) as i64).to_le_bytes()).collect(),
         other => (0..rows * other.primitive_width().unwrap()).map(|_| extreme(random)).collect(),
     };
-    let data = ArrayData::builder(data_type.clone()).len(rows).add_buffer(Buffer::from_vec(bytes)).nulls(nulls);
+    let data = ArrayData::builder(data_type.clone()).len(rows).add_buffer(Buffer::from_vec(bytes)).nulls(nulls).align_buffers(true);
     make_array(data.build().unwrap())
 }
 

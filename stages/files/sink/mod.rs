@@ -102,7 +102,7 @@ impl FilesSink {
         let mut notices = Vec::new();
         if let Some(unlock) = &unlock
             && context.may_create
-            && !Export::read(&place.location, &place.shown).await?.is_some_and(|export| !export.encrypted)
+            && Export::read(&place.location, &place.shown).await?.is_none_or(|export| export.encrypted)
         {
             let ExportKeys { keys: opened, notices: said } =
                 unlock::create_or_open(&place.location, unlock, &context.open).await?;

@@ -33,9 +33,9 @@ pub(super) fn values(file: &FoundFile, fields: &[FieldRef]) -> Result<Vec<Scalar
 fn value(file: &FoundFile, field: &FieldRef) -> Result<ScalarValue> {
     let folders = file.meta.location.as_ref().split('/');
     // The folder nearest to the file counts, where two have the same name.
-    let found =
+    let mut found =
         folders.filter_map(|part| decode(part).split_once('=').map(owned)).filter(|(name, _)| name == field.name());
-    let Some((column, value)) = found.last() else {
+    let Some((column, value)) = found.next_back() else {
         return Err(FilesError::NoPartition { file: file.shown.clone(), column: field.name().clone() }.into());
     };
     if value == NULL {

@@ -158,7 +158,7 @@ fn converted(array: &ArrayRef, target: &Field, column: &str, type_name: &str) ->
 }
 
 /// Arrow's message without the name of its error class.
-fn plain_text(error: &arrow::error::ArrowError) -> String {
+pub(in crate::transform) fn plain_text(error: &arrow::error::ArrowError) -> String {
     match error {
         arrow::error::ArrowError::CastError(text)
         | arrow::error::ArrowError::InvalidArgumentError(text)

@@ -4,7 +4,7 @@
 //! | function | result |
 //! |---|---|
 //! | `l2_norm(v)` | Float32, summed up in 64 bits |
-//! | `normalize(v)` | the type of `v`; a vector of zeros stays as it is; see [`normalize`](norm) for NaN |
+//! | `normalize(v)` | the type of `v`; a vector of zeros stays as it is; all NaN where an element is NaN or infinite |
 //! | `dimension(v)` | Int64 |
 //! | `truncate(v, n)` | FixedSizeList(n) of the elements' type; `n` is a literal |
 //! | `cosine_distance(a, b)` | Float32 in 0 to 2; null where either is all zeros |
@@ -28,7 +28,7 @@ use datafusion::scalar::ScalarValue;
 
 pub use check::{check_storable, volatile_functions};
 
-pub(super) use cast::{cast_call, cast_target, is_cast, plain_call};
+pub(super) use cast::{cast_call, cast_target, is_cast, plain_call, plain_text};
 
 /// All of them.
 pub(super) fn all() -> Vec<ScalarUDF> {

@@ -82,7 +82,7 @@ proptest! {
         let run = |expr: &str| runtime.block_on(floats(&session, expr));
         let sum = |f: &dyn Fn(f64, f64) -> f64, row: usize| -> f64 {
             let range = row * dimension..(row + 1) * dimension;
-            a[range.clone()].iter().zip(&b[range]).map(|(a, b)| f(f64::from(*a), f64::from(*b))).sum()
+            a[range.clone()].iter().zip(&b[range]).fold(0.0, |sum, (a, b)| sum + f(f64::from(*a), f64::from(*b)))
         };
         let (norms, l2, inner, cosine) =
             (run("l2_norm(a)"), run("l2_distance(a, b)"), run("inner_product(a, b)"), run("cosine_distance(a, b)"));

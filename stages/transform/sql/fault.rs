@@ -10,6 +10,7 @@ use restow_spec::pipeline::Missing;
 use restow_spec::suggest;
 
 use super::planner::INPUT;
+use crate::transform::functions::plain_text;
 
 /// Columns that the dataset lacks and that count as null.
 pub(crate) type Nulls = BTreeSet<String>;
@@ -105,6 +106,11 @@ impl Text<'_> {
             let inside = inside.or_else(|| self.find(&field.name));
             return self.unknown_column(relation.as_deref(), &field.name, inside, schema);
         }
+        if let DataFusionError::SchemaError(inner, _) = &root
+            && let Some(error) = self.ambiguous(inner)
+        {
+            return place(error, self.pointer, inside).into();
+        }
         let (message, hint) = reword(root);
         let inside = inside.or_else(|| parser_place(&message).map(|(_, place)| place));
         let message = parser_place(&message).map_or(message.as_str(), |(before, _)| before);
@@ -141,6 +147,20 @@ impl Text<'_> {
                 place(error, self.pointer, inside).into()
             }
         }
+    }
+
+    fn ambiguous(&self, error: &SchemaError) -> Option<EngineError> {
+        let name = match error {
+            SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => name,
+            SchemaError::AmbiguousReference { field } if field.relation.is_some() => &field.name,
+            SchemaError::AmbiguousReference { field } => {
+                let message = format!("column {:?} could be that of either table", field.name);
+                return Some(EngineError::usage(message).with_hint("write the table's name and a dot in front of it"));
+            }
+            SchemaError::FieldNotFound { .. } => return None,
+        };
+        let message = format!("the query gives two columns the name {name:?}");
+        Some(EngineError::usage(message).with_hint("give one of them another name with AS"))
     }
 
     fn column_hint(&self, name: &str, known: &[String]) -> Option<String> {
@@ -227,6 +247,7 @@ fn reword(error: DataFusionError) -> (String, Option<String>) {
             let text = inner.to_string();
             return (text.strip_prefix("sql parser error: ").unwrap_or(&text).to_owned(), None);
         }
+        DataFusionError::ArrowError(inner, _) => plain_text(&inner),
         DataFusionError::External(_) => {
             let own = EngineError::from(error);
             return (own.message().to_owned(), own.hint().map(str::to_owned));

@@ -14,9 +14,11 @@ use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
 use datafusion::logical_expr::{
-    AggregateUDF, EmptyRelation, Expr, Filter, HigherOrderUDF, LogicalPlan, Projection, ScalarUDF, TableSource,
-    WindowUDF,
+    AggregateUDF, EmptyRelation, Expr, ExprSchemable, Filter, HigherOrderUDF, LogicalPlan, Projection, ScalarUDF,
+    TableSource, WindowUDF,
 };
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -108,9 +110,19 @@ impl Planner {
         field.map(|field| field.data_type().clone()).ok_or_else(|| plan_datafusion_err!("the expression has no type"))
     }
 
-    /// Runs DataFusion's analyzer (names, types, coercions) over a plan.
+    /// Runs DataFusion's analyzer (names, types, coercions) over a plan, and folds its constants to see whether they fit:
+    /// the date in a comparison, the length of a vector literal. Gives back the plan as analyzed, not as folded.
     pub(crate) fn check_plan(&self, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-        self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})
+        let analyzed = self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})?;
+        let folding = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
+        let folded = folding.optimize(analyzed.clone(), &OptimizerContext::new(), |_, _| {})?;
+        folded.apply(|node| {
+            if let (LogicalPlan::Filter(_) | LogicalPlan::Projection(_), [input]) = (node, node.inputs().as_slice()) {
+                node.apply_expressions(|expr| expr.get_type(input.schema()).map(|_| TreeNodeRecursion::Continue))?;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(analyzed)
     }
 
     fn parser<'a>(&self, sql: &'a str) -> DataFusionResult<DFParser<'a>> {

@@ -144,7 +144,10 @@ pub(crate) fn text(error: &EngineError) -> String {
 }
 
 pub(crate) fn error(stage: &RowStage) -> String {
-    text(&on_cities(stage).err().expect("the stage must not fit"))
+    match on_cities(stage) {
+        Ok(rows) => panic!("the stage must not fit: {}", rows.frame.logical_plan().display_indent()),
+        Err(error) => text(&error),
+    }
 }
 
 pub(crate) async fn collect(rows: &Rows) -> RecordBatch {

@@ -128,6 +128,10 @@ fn a_query_refuses_what_it_cannot_do() {
     assert!(text.ends_with("| @:1:16"), "{text}");
     let text = refused("SELECT id FROM input; SELECT 2");
     assert_eq!(text, "`sql` is one SELECT from `input`, not several statements | @");
+    assert_eq!(
+        refused("SELECT id FROM input a JOIN input b ON a.id = b.id"),
+        "column \"id\" could be that of either table | write the table's name and a dot in front of it | @:1:8"
+    );
     assert_eq!(refused("-- nothing"), "`sql` is one SELECT from `input`, and this is empty | @");
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn copy(
         None => (String::new(), target.as_str()),
     };
     let remote = folder.contains("://") || folder.starts_with('/');
-    let folder = if remote { folder } else { request.context.directory.join(folder).display().to_string() };
+    let folder = if remote { folder } else { request.context.directory.join(".").join(folder).display().to_string() };
     let options = StoreOptions { environment: request.context.store_environment(), ..StoreOptions::default() };
     let place = location::open(&folder, &options)?;
     let path = place.path(name)?;

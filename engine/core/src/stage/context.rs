@@ -9,7 +9,7 @@ use restow_spec::pipeline::Component;
 use restow_spec::environment::Environment;
 
 /// The variables by which the tools of the object stores are configured; no others are passed on.
-const STORE_VARIABLES: [&str; 26] = [
+const STORE_VARIABLES: [&str; 28] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -24,10 +24,12 @@ const STORE_VARIABLES: [&str; 26] = [
     "AWS_ROLE_ARN",
     "AWS_ROLE_SESSION_NAME",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "GOOGLE_ALLOW_HTTP",
     "GOOGLE_SERVICE_ACCOUNT",
     "GOOGLE_SERVICE_ACCOUNT_PATH",
     "GOOGLE_SERVICE_ACCOUNT_KEY",
     "GOOGLE_APPLICATION_CREDENTIALS",
+    "AZURE_ALLOW_HTTP",
     "AZURE_STORAGE_ACCOUNT_NAME",
     "AZURE_STORAGE_ACCOUNT_KEY",
     "AZURE_STORAGE_SAS_TOKEN",

@@ -45,8 +45,7 @@ impl Walk<'_> {
         }
         out.literals.push(pointer.into());
         let message = format!("{} must be a reference to a secret, not the secret itself", words::place_name(pointer));
-        let finding = Finding::new("E211", self.document.value_place(pointer), message)
-            .help(self.secret_help(pointer));
+        let finding = Finding::new("E211", self.document.value_place(pointer), message).help(self.secret_help(pointer));
         self.fail(out, pointer, finding);
     }
 }

@@ -149,8 +149,9 @@ impl<'a> Walk<'a> {
             return true;
         }
         if schema.contains_key(STAGE) {
-            let finding = Finding::new("E306", self.document.value_place(pointer), "a stage must be a mapping with one key")
-                .help("such as: - filter: \"year > 2000\"");
+            let finding =
+                Finding::new("E306", self.document.value_place(pointer), "a stage must be a mapping with one key")
+                    .help("such as: - filter: \"year > 2000\"");
             self.fail(out, pointer, finding);
             return false;
         }
@@ -185,7 +186,13 @@ impl<'a> Walk<'a> {
         false
     }
 
-    fn object(&mut self, schema: &'a Map<String, Value>, map: &Map<String, Value>, pointer: &mut String, out: &mut Outcome) {
+    fn object(
+        &mut self,
+        schema: &'a Map<String, Value>,
+        map: &Map<String, Value>,
+        pointer: &mut String,
+        out: &mut Outcome,
+    ) {
         let none = Map::new();
         let properties = schema.get("properties").and_then(Value::as_object);
         let names = || properties.unwrap_or(&none).keys().map(String::as_str);
@@ -204,9 +211,14 @@ impl<'a> Walk<'a> {
                     self.mask_misspelt(properties, suggested, pointer, out);
                     let help = match suggested {
                         None if names().next().is_none() => Some("nothing can be written here".into()),
-                        _ => suggest::help(key, if schema.contains_key(STAGE) { "stages" } else { "fields" }, names().collect::<Vec<_>>()),
+                        _ => suggest::help(
+                            key,
+                            if schema.contains_key(STAGE) { "stages" } else { "fields" },
+                            names().collect::<Vec<_>>(),
+                        ),
                     };
-                    let finding = Finding::new("E102", self.document.key_place(pointer), format!("unknown field {key:?}"));
+                    let finding =
+                        Finding::new("E102", self.document.key_place(pointer), format!("unknown field {key:?}"));
                     self.fail(out, pointer, finding.maybe_help(help));
                 }
                 (None, Some(inner @ Value::Object(_))) => self.node(inner, value, pointer, out),

@@ -80,7 +80,10 @@ impl<'a> Walk<'a> {
         };
         let Value::Object(map) = value else {
             let named = value.as_str().and_then(|text| {
-                known.get_key_value(text).map(|(name, _)| name.as_str()).or_else(|| suggest::nearest(text, known.keys().map(String::as_str)))
+                known
+                    .get_key_value(text)
+                    .map(|(name, _)| name.as_str())
+                    .or_else(|| suggest::nearest(text, known.keys().map(String::as_str)))
             });
             let help = match named {
                 Some(name) => format!("write: {kind}: {{ {name}: {{}} }}"),
@@ -88,11 +91,16 @@ impl<'a> Walk<'a> {
             };
             let found = words::describe(value);
             let message = format!("{} must be a mapping with one key, its name, not {found}", a(kind));
-            return self.fail(out, pointer, Finding::new("E107", self.document.value_place(pointer), message).help(help));
+            return self.fail(
+                out,
+                pointer,
+                Finding::new("E107", self.document.value_place(pointer), message).help(help),
+            );
         };
         if map.len() != 1 {
             let message = format!("{} must have exactly one key, its name, this has {}", a(kind), map.len());
-            let help = format!("known {}: {}", plural(kind), known.keys().map(String::as_str).collect::<Vec<_>>().join(", "));
+            let help =
+                format!("known {}: {}", plural(kind), known.keys().map(String::as_str).collect::<Vec<_>>().join(", "));
             self.fail(out, pointer, Finding::new("E107", self.document.value_place(pointer), message).help(help));
         }
         let length = pointer.len();
@@ -105,7 +113,11 @@ impl<'a> Walk<'a> {
                     let help = self.elsewhere(kind, name).or_else(|| {
                         suggest::help(name, &plural(kind), known.keys().map(String::as_str).collect::<Vec<_>>())
                     });
-                    let finding = Finding::new("E103", self.document.key_place(pointer), format!("unknown {} {name:?}", noun(kind)));
+                    let finding = Finding::new(
+                        "E103",
+                        self.document.key_place(pointer),
+                        format!("unknown {} {name:?}", noun(kind)),
+                    );
                     self.fail(out, pointer, finding.maybe_help(help));
                 }
             }

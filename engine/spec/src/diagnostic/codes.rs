@@ -8,7 +8,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("E002", "a mapping has the same key twice, so one of the two values would be lost"),
     ("E003", "the file is nested too deeply"),
     ("E004", "an alias makes the file too large, or contains itself"),
-    ("E005", "a part of YAML that pipeline files do not use: tags, merge keys, several documents, keys that are no text"),
+    (
+        "E005",
+        "a part of YAML that pipeline files do not use: tags, merge keys, several documents, keys that are no text",
+    ),
     ("E006", "the file is too large"),
     ("E007", "the file is empty or is not a mapping"),
     ("E101", "a value has the wrong type"),

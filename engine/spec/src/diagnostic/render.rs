@@ -93,8 +93,8 @@ mod tests {
     use super::*;
 
     fn sample() -> Diagnostic {
-        let mut diagnostic =
-            Diagnostic::of_file("E102", "pipelines/a.yaml", "unknown field \"fitler\"").with_help("did you mean \"filter\"?");
+        let mut diagnostic = Diagnostic::of_file("E102", "pipelines/a.yaml", "unknown field \"fitler\"")
+            .with_help("did you mean \"filter\"?");
         (diagnostic.line, diagnostic.column, diagnostic.end_column, diagnostic.source_column) = (14, 5, 11, 5);
         diagnostic.source_line = Some("  - fitler: \"a > 1\"".into());
         diagnostic

@@ -7,7 +7,10 @@ pub(super) enum Part {
     Literal(String),
     /// `$$`, which stands for `$`.
     Dollar,
-    Env { name: String, otherwise: Otherwise },
+    Env {
+        name: String,
+        otherwise: Otherwise,
+    },
     Var(String),
     /// A `${secret:...}` that is not the whole text.
     Secret,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -44,7 +43,7 @@ pub(super) fn assemble(context: &Context<'_>, vars: BTreeMap<String, String>) ->
         memory: field::<ByteSize>(context, "memory")?,
         parallel: field::<u32>(context, "parallel")?,
         state: field::<StateOptions>(context, "state")?.map(|state| state.url),
-        resume_within: field::<HumanDuration>(context, "resume_within")?.map(HumanDuration::get).map(Duration::from),
+        resume_within: field::<HumanDuration>(context, "resume_within")?.map(HumanDuration::get),
         redacted: redacted(context.value),
         document: Arc::new(Document::new(document.path(), String::new(), 1)),
     })
@@ -63,7 +62,8 @@ fn field<T: DeserializeOwned>(context: &Context<'_>, name: &str) -> Result<Optio
 }
 
 fn typed<T: DeserializeOwned>(context: &Context<'_>, value: &Value, pointer: &str) -> Result<T, Finding> {
-    T::deserialize(value).map_err(|error| Finding::new("E109", context.document.value_place(pointer), error.to_string()))
+    T::deserialize(value)
+        .map_err(|error| Finding::new("E109", context.document.value_place(pointer), error.to_string()))
 }
 
 #[derive(Default)]

@@ -20,7 +20,9 @@ pub(super) fn check(context: &Context<'_>, leaves: &[Leaf]) -> Vec<Finding> {
         }
         let mut pointers = Vec::new();
         named(options, &pointer, 0, &mut pointers);
-        let leaves = leaves.iter().filter(|leaf| leaf.format == "connection" && leaf.pointer.starts_with(&format!("{pointer}/")));
+        let leaves = leaves
+            .iter()
+            .filter(|leaf| leaf.format == "connection" && leaf.pointer.starts_with(&format!("{pointer}/")));
         pointers.extend(leaves.map(|leaf| leaf.pointer.clone()));
         pointers.sort();
         pointers.dedup();
@@ -66,7 +68,10 @@ fn one(context: &Context<'_>, connection: &str, user: Option<(Kind, &str)>, poin
     let place = context.document.value_place(pointer);
     let Some(found) = context.value.pointer(&format!("/connections/{}", escape(connection))) else {
         let help = suggest::help(connection, "connections", names(context)).unwrap_or_else(|| {
-            format!("define it: connections: {{ {connection}: {{ {}: {{ ... }} }} }}", user.map_or("repository", |user| user.1))
+            format!(
+                "define it: connections: {{ {connection}: {{ {}: {{ ... }} }} }}",
+                user.map_or("repository", |user| user.1)
+            )
         });
         return Some(Finding::new("E311", place, format!("unknown connection {connection:?}")).help(help));
     };

@@ -79,7 +79,9 @@ fn looks_like_pipeline(text: &str) -> bool {
     };
     lines().any(|line| {
         let rest = line.get(least..).unwrap_or("");
-        ["stages", "version"].iter().any(|key| rest.strip_prefix(key).is_some_and(|tail| tail.trim_start().starts_with(':')))
+        ["stages", "version"]
+            .iter()
+            .any(|key| rest.strip_prefix(key).is_some_and(|tail| tail.trim_start().starts_with(':')))
     })
 }
 

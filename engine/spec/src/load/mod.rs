@@ -143,7 +143,8 @@ struct Context<'a> {
 impl<'a> Context<'a> {
     /// Whether something inside of a value is not known.
     fn is_open(&self, pointer: &str) -> bool {
-        let inside = |other: &String| other == pointer || other.strip_prefix(pointer).is_some_and(|rest| rest.starts_with('/'));
+        let inside =
+            |other: &String| other == pointer || other.strip_prefix(pointer).is_some_and(|rest| rest.starts_with('/'));
         self.unknown.range(pointer.to_owned()..).take_while(|other| other.starts_with(pointer)).any(inside)
     }
 
@@ -162,7 +163,8 @@ impl<'a> Context<'a> {
             let Some((key, value)) = only_entry(stage) else {
                 continue;
             };
-            let kind = [Kind::Source, Kind::Codec, Kind::Encrypt, Kind::Sink].into_iter().find(|kind| kind.as_str() == key);
+            let kind =
+                [Kind::Source, Kind::Codec, Kind::Encrypt, Kind::Sink].into_iter().find(|kind| kind.as_str() == key);
             if let Some(kind) = kind {
                 add(kind, &format!("/stages/{index}/{key}"), value);
             }
@@ -206,8 +208,8 @@ fn misplaced_secrets(document: &Document, interpolated: &Interpolated, outcome: 
         }
         let name = pointer.rsplit('/').next().map(yaml::unescape).unwrap_or_default();
         let message = format!("{name:?} is not a secret field: the secret would be printed and stored");
-        let finding = Finding::new("E212", document.value_place(pointer), message)
-            .help("use ${env:NAME} for what is no secret");
+        let finding =
+            Finding::new("E212", document.value_place(pointer), message).help("use ${env:NAME} for what is no secret");
         outcome.findings.push(finding);
     }
 }
@@ -220,8 +222,13 @@ fn own_checks(context: &Context<'_>, outcome: &Outcome) -> Vec<Finding> {
             continue;
         };
         let place = context.document.whole(&pointer);
-        let failed = |finding: &Finding| finding.is_error() && (place.contains(&finding.place.start) || place.start == finding.place.start);
-        let missing = outcome.findings.iter().any(|finding| finding.code == "E104" && finding.place == context.document.value_place(&pointer));
+        let failed = |finding: &Finding| {
+            finding.is_error() && (place.contains(&finding.place.start) || place.start == finding.place.start)
+        };
+        let missing = outcome
+            .findings
+            .iter()
+            .any(|finding| finding.code == "E104" && finding.place == context.document.value_place(&pointer));
         if context.is_open(&pointer) || missing || outcome.findings.iter().any(failed) {
             continue;
         }
@@ -288,8 +295,18 @@ fn password_place(node: &Node, style: Style, text: &str, password: std::ops::Ran
 }
 
 fn sounds_secret(key: &str) -> bool {
-    const WORDS: &[&str] =
-        &["password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "api-key", "access_key", "private_key"];
+    const WORDS: &[&str] = &[
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "api_key",
+        "apikey",
+        "api-key",
+        "access_key",
+        "private_key",
+    ];
     let key = key.to_ascii_lowercase();
     key == "key" || WORDS.iter().any(|word| key.contains(word))
 }
@@ -300,7 +317,9 @@ fn mask_lines(document: &mut Document) {
     let mut start = 0;
     for line in document.text().split_inclusive('\n') {
         if let Some((key, value)) = line.split_once(':') {
-            let word = key.rsplit(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))).find(|word| !word.is_empty());
+            let word = key
+                .rsplit(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')))
+                .find(|word| !word.is_empty());
             if word.is_some_and(sounds_secret) && !value.contains("${secret:") {
                 masked.push(start + key.len() + 1..start + line.trim_end().len());
             }

@@ -120,7 +120,8 @@ impl Flow<'_> {
     }
 
     fn rename(&mut self, map: &Map<String, Value>, pointer: &str, scope: &Scope, line: u32) {
-        let pairs: Vec<(&str, &str)> = object(map, "rename").filter_map(|(old, new)| Some((old, new.as_str()?))).collect();
+        let pairs: Vec<(&str, &str)> =
+            object(map, "rename").filter_map(|(old, new)| Some((old, new.as_str()?))).collect();
         let olds: BTreeSet<&str> = pairs.iter().map(|(old, _)| *old).collect();
         let mut news: BTreeMap<&str, &str> = BTreeMap::new();
         for (old, new) in &pairs {
@@ -128,7 +129,9 @@ impl Flow<'_> {
             self.must_exist(old, &place, true, scope);
             let taken = match news.get(new) {
                 Some(other) => Some(format!("{other:?} is renamed to it too")),
-                None if self.is_known(new) && !olds.contains(new) => Some("a column of that name is there already".into()),
+                None if self.is_known(new) && !olds.contains(new) => {
+                    Some("a column of that name is there already".into())
+                }
                 None => None,
             };
             if let Some(help) = taken.filter(|_| self.findings.len() <= MOST) {
@@ -174,7 +177,9 @@ impl Flow<'_> {
                 _ => None,
             };
             match clash {
-                Some(message) => self.findings.push(Finding::new("E507", self.context.document.value_place(&place), message)),
+                Some(message) => {
+                    self.findings.push(Finding::new("E507", self.context.document.value_place(&place), message))
+                }
                 None => self.must_exist(column, &place, false, scope),
             }
         }

@@ -92,10 +92,7 @@ fn later_phases_point_into_the_file() {
     let (pipeline, _) = run(&good(), &[("N", "7")], &[]);
     let pipeline = pipeline.unwrap();
     let at = pipeline.diagnostic_at("/stages/0/source/demo/collections/0", "E502", "no such collection", None);
-    assert_eq!(
-        at.to_string().lines().next(),
-        Some("pipelines/a.yaml:10:58: error[E502]: no such collection")
-    );
+    assert_eq!(at.to_string().lines().next(), Some("pipelines/a.yaml:10:58: error[E502]: no such collection"));
     let RowStage::Filter(filter) = &pipeline.rows[0] else { panic!() };
     let at = pipeline.sql_diagnostic_at(&filter.sql_pointer, 1, 16, "E501", "bad literal", Some("help".into()));
     assert_eq!(
@@ -118,7 +115,10 @@ fn what_is_not_set_is_an_error_for_run_and_a_warning_for_lint() {
     );
     let (pipeline, problems) = run(text, &[("DIR", "/d")], &[("day", "mon"), ("dya", "x")]);
     assert!(pipeline.is_none());
-    assert_eq!(problems[0].lines().next(), Some("pipelines/a.yaml:2:1: error[E206]: --var dya: the file has no such variable"));
+    assert_eq!(
+        problems[0].lines().next(),
+        Some("pipelines/a.yaml:2:1: error[E206]: --var dya: the file has no such variable")
+    );
     let (pipeline, _) = run(text, &[("DIR", "/d")], &[("day", "mon")]);
     assert_eq!(pipeline.unwrap().source.options, json!({ "path": "/d/mon" }));
     let (pipeline, diagnostics) = fake::load_with(text, &catalogue());
@@ -191,5 +191,10 @@ fn chains_of_variables_are_bounded() {
     assert!(run(&text, &[], &[]).1.iter().any(|problem| problem.contains("E204")));
     let mut text = String::from("version: 1\nstages: []\nvars:\n  v0: xxxxxxxxxx\n");
     (1..40).for_each(|n| text.push_str(&format!("  v{n}: \"${{var:v{0}}}${{var:v{0}}}\"\n", n - 1)));
-    assert!(run(&text, &[], &[]).1.iter().any(|problem| problem.contains("interpolation makes a text longer than 65536 bytes")));
+    assert!(
+        run(&text, &[], &[])
+            .1
+            .iter()
+            .any(|problem| problem.contains("interpolation makes a text longer than 65536 bytes"))
+    );
 }

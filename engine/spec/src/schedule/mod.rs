@@ -87,7 +87,9 @@ impl ScheduleError {
                 let five = fields.get(1..6).unwrap_or(&[]).join(" ");
                 Some(format!("there is no field for seconds or years: write {five:?}"))
             }
-            Self::FieldCount(..) => Some("minute, hour, day of month, month, day of week, such as \"30 2 * * *\"".into()),
+            Self::FieldCount(..) => {
+                Some("minute, hour, day of month, month, day of week, such as \"30 2 * * *\"".into())
+            }
             Self::Nickname(text) => {
                 let five = match text.to_ascii_lowercase().as_str() {
                     "@hourly" => "0 * * * *",
@@ -99,10 +101,12 @@ impl ScheduleError {
                 Some(format!("write its five fields: {five:?}"))
             }
             Self::Never(_) => Some("no month it names has the day it names".into()),
-            Self::Zone(text) => Some(match suggest::nearest(text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())) {
-                Some(name) => format!("did you mean {name:?}?"),
-                None => "write an IANA name such as Europe/Berlin or UTC".into(),
-            }),
+            Self::Zone(text) => {
+                Some(match suggest::nearest(text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())) {
+                    Some(name) => format!("did you mean {name:?}?"),
+                    None => "write an IANA name such as Europe/Berlin or UTC".into(),
+                })
+            }
             Self::Field { .. } => None,
         }
     }
@@ -174,7 +178,8 @@ impl Schedule {
             self.timezone.from_local_datetime(&naive).earliest()
         };
         // A quarter of an hour is shorter than any stretch between two changes.
-        let (mut inside, mut outside) = (0, (1..=200).map(|step| step * 900).find(|seconds| exists(*seconds).is_some())?);
+        let (mut inside, mut outside) =
+            (0, (1..=200).map(|step| step * 900).find(|seconds| exists(*seconds).is_some())?);
         while outside - inside > 1 {
             let middle = inside + (outside - inside) / 2;
             if exists(middle).is_some() { outside = middle } else { inside = middle }

@@ -61,10 +61,7 @@ fn a_run_inside_an_overlap_runs_once() {
 #[test]
 fn a_day_that_does_not_exist_is_not_lost() {
     // Samoa had no 30 December 2011.
-    assert_eq!(
-        next("0 12 30 12 *", "Pacific/Apia", "2011-12-29T00:00:00Z", 1),
-        ["2011-12-31T00:00:00+14:00"]
-    );
+    assert_eq!(next("0 12 30 12 *", "Pacific/Apia", "2011-12-29T00:00:00Z", 1), ["2011-12-31T00:00:00+14:00"]);
 }
 
 #[test]
@@ -78,7 +75,12 @@ fn weekdays_are_those_of_unix() {
     }
     assert_eq!(
         next("0 0 * * fri-7", "UTC", "2025-01-01T00:00:00Z", 4),
-        ["2025-01-03T00:00:00+00:00", "2025-01-04T00:00:00+00:00", "2025-01-05T00:00:00+00:00", "2025-01-10T00:00:00+00:00"]
+        [
+            "2025-01-03T00:00:00+00:00",
+            "2025-01-04T00:00:00+00:00",
+            "2025-01-05T00:00:00+00:00",
+            "2025-01-10T00:00:00+00:00"
+        ]
     );
 }
 
@@ -86,10 +88,18 @@ fn weekdays_are_those_of_unix() {
 fn either_day_is_enough_where_both_are_restricted() {
     assert_eq!(
         next("0 0 13 * fri", "UTC", "2025-06-01T00:00:00Z", 4),
-        ["2025-06-06T00:00:00+00:00", "2025-06-13T00:00:00+00:00", "2025-06-20T00:00:00+00:00", "2025-06-27T00:00:00+00:00"]
+        [
+            "2025-06-06T00:00:00+00:00",
+            "2025-06-13T00:00:00+00:00",
+            "2025-06-20T00:00:00+00:00",
+            "2025-06-27T00:00:00+00:00"
+        ]
     );
     // A field that begins with a star does not restrict.
-    assert_eq!(next("0 0 */2 * mon", "UTC", "2025-06-01T00:00:00Z", 2), ["2025-06-09T00:00:00+00:00", "2025-06-23T00:00:00+00:00"]);
+    assert_eq!(
+        next("0 0 */2 * mon", "UTC", "2025-06-01T00:00:00Z", 2),
+        ["2025-06-09T00:00:00+00:00", "2025-06-23T00:00:00+00:00"]
+    );
     assert_eq!(next("0 0 29 feb *", "UTC", "2025-01-01T00:00:00Z", 1), ["2028-02-29T00:00:00+00:00"]);
 }
 
@@ -112,5 +122,8 @@ fn what_is_refused() {
     assert_eq!(refused("0 0 30 2 *").0, "the schedule \"0 0 30 2 *\" never runs");
     assert_eq!(refused("*/0 * * * *").0, "bad minute \"*/0\" in the schedule: the step \"0\" must be between 1 and 59");
     let zone = zone("Europe/Berlni").unwrap_err();
-    assert_eq!((zone.to_string(), zone.help()), ("unknown time zone \"Europe/Berlni\"".into(), Some("did you mean \"Europe/Berlin\"?".into())));
+    assert_eq!(
+        (zone.to_string(), zone.help()),
+        ("unknown time zone \"Europe/Berlni\"".into(), Some("did you mean \"Europe/Berlin\"?".into()))
+    );
 }

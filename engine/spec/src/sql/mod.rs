@@ -91,8 +91,21 @@ pub fn data_type(text: &str) -> Result<DataType, SqlError> {
 }
 
 const TYPES: &[&str] = &[
-    "boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "text", "string", "varchar",
-    "date", "time", "timestamp", "bytea",
+    "boolean",
+    "tinyint",
+    "smallint",
+    "int",
+    "bigint",
+    "float",
+    "double",
+    "decimal",
+    "text",
+    "string",
+    "varchar",
+    "date",
+    "time",
+    "timestamp",
+    "bytea",
 ];
 
 /// Runs one parser over the tokens to their end, within its bounds.
@@ -127,9 +140,9 @@ fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         let message = format!("SQL of {} bytes: at most {MAX_SQL} are allowed", text.len());
         return Err(SqlError::new("E505", message, (0, 0, 1)));
     }
-    let tokens = Tokenizer::new(&GenericDialect {}, text)
-        .tokenize_with_location()
-        .map_err(|error| SqlError::new("E501", lower(&error.message), (error.location.line, error.location.column, 1)))?;
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location().map_err(|error| {
+        SqlError::new("E501", lower(&error.message), (error.location.line, error.location.column, 1))
+    })?;
     bound(&tokens)?;
     Ok(tokens)
 }
@@ -193,7 +206,8 @@ fn split_location(text: &str) -> (&str, Option<(u64, u64)>) {
     let Some((message, place)) = text.rsplit_once(" at Line: ") else {
         return (text, None);
     };
-    let numbers = place.split_once(", Column: ").and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));
+    let numbers =
+        place.split_once(", Column: ").and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));
     match numbers {
         Some(place) => (message, Some(place)),
         None => (text, None),
@@ -238,7 +252,10 @@ fn statement_word(tokens: &[TokenWithSpan]) -> Option<(String, (u64, u64, usize)
     };
     // A column may be called `set`: a statement goes on with a word or a star.
     let goes_on = second.is_some_and(|token| match &token.token {
-        Token::Word(next) => !matches!(next.value.to_ascii_uppercase().as_str(), "IS" | "IN" | "NOT" | "AND" | "OR" | "LIKE" | "ILIKE" | "BETWEEN"),
+        Token::Word(next) => !matches!(
+            next.value.to_ascii_uppercase().as_str(),
+            "IS" | "IN" | "NOT" | "AND" | "OR" | "LIKE" | "ILIKE" | "BETWEEN"
+        ),
         Token::Mul | Token::Number(..) | Token::SingleQuotedString(_) => true,
         _ => false,
     });

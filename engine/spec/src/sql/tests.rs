@@ -75,11 +75,16 @@ fn queries() {
 
 #[test]
 fn types() {
-    for text in ["int", "double", "decimal(10, 2)", "timestamp", "TEXT", "bigint", "boolean", "date", "varchar", "string"] {
+    for text in
+        ["int", "double", "decimal(10, 2)", "timestamp", "TEXT", "bigint", "boolean", "date", "varchar", "string"]
+    {
         assert!(data_type(text).is_ok(), "{text}");
     }
     let error = data_type("itn").unwrap_err();
-    assert_eq!((error.code, error.message.as_str(), error.help.as_deref()), ("E506", "unknown type \"itn\"", Some("did you mean \"int\"?")));
+    assert_eq!(
+        (error.code, error.message.as_str(), error.help.as_deref()),
+        ("E506", "unknown type \"itn\"", Some("did you mean \"int\"?"))
+    );
     assert_eq!(refused(data_type("int int")).0, "E501");
 }
 
@@ -87,18 +92,63 @@ fn types() {
 #[test]
 fn hostile_sql_is_bounded() {
     let n = 20_000;
-    let shapes: Vec<(String, String)> = ["(", "[", "{", "NOT ", "- ", "+", "CASE WHEN ", "f(", "cast(", "interval ", "EXISTS (", "a -> ", "(SELECT ", "a.", "a[", "1 + ", "a AND ", "a::", "@", "!", "~", "x IN (", "'a' ", "struct(", "array[", "map{", "case ", "a between ", "PRIOR ", "(a, ", "(a + ", "((a) + ", "(("]
+    let shapes: Vec<(String, String)> = [
+        "(",
+        "[",
+        "{",
+        "NOT ",
+        "- ",
+        "+",
+        "CASE WHEN ",
+        "f(",
+        "cast(",
+        "interval ",
+        "EXISTS (",
+        "a -> ",
+        "(SELECT ",
+        "a.",
+        "a[",
+        "1 + ",
+        "a AND ",
+        "a::",
+        "@",
+        "!",
+        "~",
+        "x IN (",
+        "'a' ",
+        "struct(",
+        "array[",
+        "map{",
+        "case ",
+        "a between ",
+        "PRIOR ",
+        "(a, ",
+        "(a + ",
+        "((a) + ",
+        "((",
+    ]
+    .iter()
+    .flat_map(|part| [24, 45, 200, n].map(|count| (format!("{part:?} x {count}"), part.repeat(count))))
+    .chain(
+        [
+            "SELECT * FROM (",
+            "SELECT * FROM ((a) JOIN ",
+            "SELECT (",
+            "(SELECT * FROM (",
+            "WITH a AS (",
+            "SELECT * FROM input UNION ",
+        ]
         .iter()
-        .flat_map(|part| {
-            [24, 45, 200, n].map(|count| (format!("{part:?} x {count}"), part.repeat(count)))
-        })
-        .chain(["SELECT * FROM (", "SELECT * FROM ((a) JOIN ", "SELECT (", "(SELECT * FROM (", "WITH a AS (", "SELECT * FROM input UNION "].iter().flat_map(|part| {
-            [24, 45, 200].map(|count| (format!("{part:?} x {count}"), part.repeat(count)))
-        }))
-        .chain((1..50).map(|count| (format!("from {count}"), format!("SELECT * FROM {}", "(".repeat(count)))))
-        .chain((1..50).map(|count| (format!("from {count} closed"), format!("SELECT * FROM {}input{}", "(".repeat(count), ")".repeat(count)))))
-        .chain((1..50).map(|count| (format!("expr {count} closed"), format!("SELECT {}a{} FROM input", "(".repeat(count), ")".repeat(count)))))
-        .collect();
+        .flat_map(|part| [24, 45, 200].map(|count| (format!("{part:?} x {count}"), part.repeat(count)))),
+    )
+    .chain((1..50).map(|count| (format!("from {count}"), format!("SELECT * FROM {}", "(".repeat(count)))))
+    .chain((1..50).map(|count| {
+        (format!("from {count} closed"), format!("SELECT * FROM {}input{}", "(".repeat(count), ")".repeat(count)))
+    }))
+    .chain((1..50).map(|count| {
+        (format!("expr {count} closed"), format!("SELECT {}a{} FROM input", "(".repeat(count), ")".repeat(count)))
+    }))
+    .collect();
     for (name, text) in shapes {
         let start = Instant::now();
         let _ = (expression(&text), query(&text), data_type(&text));

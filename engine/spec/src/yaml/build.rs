@@ -198,7 +198,7 @@ impl<'a> Builder<'a> {
 
     fn scalar(
         &mut self,
-        text: &Cow<'_, str>,
+        text: &str,
         style: ScalarStyle,
         anchor: usize,
         tag: Option<Cow<'_, Tag>>,
@@ -279,7 +279,10 @@ impl<'a> Builder<'a> {
         } else if let Some(first) = seen.get(text) {
             *key = Key::Drop;
             let finding = Finding::new("E002", range, format!("duplicate key {text:?}"));
-            self.findings.push(finding.help(format!("the first is at line {}: remove one of them", self.document.line_column(*first).0)));
+            self.findings.push(
+                finding
+                    .help(format!("the first is at line {}: remove one of them", self.document.line_column(*first).0)),
+            );
         } else {
             seen.insert(text.to_owned(), range.start);
             *key = Key::Have(text.to_owned(), range);

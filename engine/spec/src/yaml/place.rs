@@ -95,7 +95,8 @@ fn align(scalar: &Scalar<'_>) -> Vec<(usize, usize)> {
     for wanted in scalar.decoded.chars() {
         let mut here = at;
         if !wanted.is_whitespace() {
-            while raw.get(here).is_some_and(|(_, letter)| letter.is_whitespace()) || continues(&raw, here, scalar.style) {
+            while raw.get(here).is_some_and(|(_, letter)| letter.is_whitespace()) || continues(&raw, here, scalar.style)
+            {
                 here += 1;
             }
         }
@@ -118,7 +119,9 @@ fn first_character(raw: &[(usize, char)], style: Style) -> usize {
         Style::Single | Style::Double => usize::from(matches!(raw.first(), Some((_, '\'' | '"')))),
         Style::Literal | Style::Folded => match raw.first() {
             // The header line: indicator, indentation, chomping, a comment.
-            Some((_, '|' | '>')) => raw.iter().position(|(_, letter)| *letter == '\n').map_or(raw.len(), |line| line + 1),
+            Some((_, '|' | '>')) => {
+                raw.iter().position(|(_, letter)| *letter == '\n').map_or(raw.len(), |line| line + 1)
+            }
             _ => 0,
         },
     }

@@ -76,18 +76,29 @@ fn syntax_and_structure() {
         messages("a: 1\nb: 2\na: 3\n"),
         ["p.yaml:3:1: error[E002]: duplicate key \"a\"\n  a: 3\n  ^\nhelp: the first is at line 1: remove one of them"]
     );
-    assert_eq!(messages(""), ["p.yaml:1:1: error[E007]: the file is empty\n  \n  ^\nhelp: write a starter with: restow create files/repository"]);
+    assert_eq!(
+        messages(""),
+        [
+            "p.yaml:1:1: error[E007]: the file is empty\n  \n  ^\nhelp: write a starter with: restow create files/repository"
+        ]
+    );
     assert_eq!(
         messages("a: !secret x\n"),
-        ["p.yaml:1:4: error[E005]: the tag !secret is not used in pipeline files\n  a: !secret x\n     ^^^^^^^^^\nhelp: remove the tag: types follow from the field"]
+        [
+            "p.yaml:1:4: error[E005]: the tag !secret is not used in pipeline files\n  a: !secret x\n     ^^^^^^^^^\nhelp: remove the tag: types follow from the field"
+        ]
     );
     assert_eq!(
         messages("a: &x {b: 1}\nc: { <<: *x }\n"),
-        ["p.yaml:2:6: error[E005]: merge keys are not used in pipeline files\n  c: { <<: *x }\n       ^^\nhelp: repeat the whole value by an alias, or write the fields out"]
+        [
+            "p.yaml:2:6: error[E005]: merge keys are not used in pipeline files\n  c: { <<: *x }\n       ^^\nhelp: repeat the whole value by an alias, or write the fields out"
+        ]
     );
     assert_eq!(
         messages("a: 1\n---\nb: 2\n"),
-        ["p.yaml:2:1: error[E005]: a second YAML document\n  ---\n  ^^^\nhelp: one file holds one pipeline: move what follows to a file of its own"]
+        [
+            "p.yaml:2:1: error[E005]: a second YAML document\n  ---\n  ^^^\nhelp: one file holds one pipeline: move what follows to a file of its own"
+        ]
     );
     assert_eq!(
         messages("a: 99999999999999999999\nb: .nan\n"),
