@@ -165,7 +165,12 @@ enum Within {
 
 /// Sets the encoding of every leaf below a field. The encoding of a leaf that keeps its dictionary is what it falls
 /// back to when the dictionary grows too large.
-fn encodings(builder: WriterPropertiesBuilder, field: &Field, path: Vec<String>, within: Within) -> WriterPropertiesBuilder {
+fn encodings(
+    builder: WriterPropertiesBuilder,
+    field: &Field,
+    path: Vec<String>,
+    within: Within,
+) -> WriterPropertiesBuilder {
     match field.data_type() {
         DataType::FixedSizeList(item, _) => {
             let within = if item.data_type().is_floating() { Within::Vector } else { within };
@@ -175,9 +180,9 @@ fn encodings(builder: WriterPropertiesBuilder, field: &Field, path: Vec<String>,
             let within = if within == Within::Vector { within } else { Within::List };
             encodings(builder, item, below(path, &["list", item.name()]), within)
         }
-        DataType::Struct(fields) => fields.iter().fold(builder, |builder, child| {
-            encodings(builder, child, below(path.clone(), &[child.name()]), within)
-        }),
+        DataType::Struct(fields) => fields
+            .iter()
+            .fold(builder, |builder, child| encodings(builder, child, below(path.clone(), &[child.name()]), within)),
         leaf => leaf_encoding(builder, leaf, ColumnPath::new(path), within),
     }
 }

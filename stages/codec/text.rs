@@ -42,6 +42,12 @@ impl Decimal {
         Some(number)
     }
 
+    /// The digits as one number.
+    fn number(&self) -> Option<u128> {
+        let digits = self.digits.get(..self.length)?;
+        Some(digits.iter().fold(0, |number, digit| number * 10 + u128::from(*digit)))
+    }
+
     /// Adds a digit; zeros wait in `zeros` until a digit other than zero follows.
     fn push(&mut self, digit: u8, zeros: &mut i64) -> Option<()> {
         match digit {
@@ -72,15 +78,20 @@ pub(super) fn means<T: fmt::LowerExp>(text: &str, float: T) -> bool {
     }
 }
 
-/// Whether the text is a shortest decimal of this float. As [`means`], but of two decimals that are equally short and
-/// equally near to the float either counts: printers choose differently, and both read back as the same float.
+/// Whether the text is a shortest decimal of this float. As [`means`], but where the float lies exactly half-way between
+/// two decimals either counts: printers choose differently, and both read back as the same float.
 pub(super) fn is_shortest(text: &str, float: f32) -> bool {
-    if means(text, float) {
-        return true;
-    }
-    let shortest = Decimal::parse(&format!("{float:e}"));
-    let same_length = Decimal::parse(text).zip(shortest).is_some_and(|(text, float)| text.length == float.length);
-    same_length && text.parse::<f32>().is_ok_and(|read| read.to_bits() == float.to_bits())
+    means(text, float) || is_half_way(text, float).unwrap_or(false)
+}
+
+/// Whether the float is exactly half a unit of the text's last digit away from the text, and the text reads as it.
+fn is_half_way(text: &str, float: f32) -> Option<bool> {
+    let exact = Decimal::parse(&format!("{:.23e}", f64::from(float)))?;
+    let read: f32 = text.parse().ok()?;
+    let text = Decimal::parse(text)?;
+    let apart = (text.number()? * 10).abs_diff(exact.number()?);
+    let aligned = text.exponent.checked_sub(1)? == exact.exponent && text.negative == exact.negative;
+    Some(aligned && apart == 5 && read.to_bits() == float.to_bits())
 }
 
 /// Whether the text is a number in JSON's grammar.
@@ -269,6 +280,7 @@ mod tests {
         assert!(means("0.06502264738082886", f64::from(0.06502265_f32)));
         // A float half-way between two decimals of eight digits.
         assert!(is_shortest("-0.051757812", -0.051757812_f32) && is_shortest("-0.051757813", -0.051757812_f32));
+        assert!(!is_shortest("16.285383", 16.285384_f32) && !is_shortest("-0.051757814", -0.051757812_f32));
         assert!(!is_shortest("-0.0517578125", -0.051757812_f32) && !is_shortest("0.06502264738082886", 0.06502265_f32));
         assert!(!means("9007199254740993", 9007199254740992.0_f64));
         assert!(means("100000000000000000000", 1e20_f64));

@@ -60,12 +60,12 @@ impl Unlock {
 
     /// What is wrong with the options.
     fn problems(&self) -> Vec<Problem> {
-        let named =
-            [self.key.is_some(), self.key_file.is_some(), self.command.is_some(), self.passphrase.is_some()];
+        let named = [self.key.is_some(), self.key_file.is_some(), self.command.is_some(), self.passphrase.is_some()];
         let count = named.iter().filter(|named| **named).count();
         let mut problems = Vec::new();
         if count != 1 {
-            let message = format!("exactly one of key, key_file, command and passphrase is needed, and {count} are given");
+            let message =
+                format!("exactly one of key, key_file, command and passphrase is needed, and {count} are given");
             problems.push(Problem::new("", message).with_help("for example { key_file: restow.key }"));
         }
         if self.create && self.key_file.is_none() {
@@ -80,9 +80,15 @@ impl Unlock {
 /// # Errors
 /// The options are of another shape.
 pub fn of_stage(bytes: &ByteStages) -> Result<Option<Unlock>> {
-    bytes.encrypt.as_ref().map(|component| {
-        component.typed::<Unlock>().map_err(|problem| EngineError::usage(problem.message).at(component.pointer.clone()))
-    }).transpose()
+    bytes
+        .encrypt
+        .as_ref()
+        .map(|component| {
+            component
+                .typed::<Unlock>()
+                .map_err(|problem| EngineError::usage(problem.message).at(component.pointer.clone()))
+        })
+        .transpose()
 }
 
 /// The pure check of unlock options, for lint.

@@ -121,14 +121,18 @@ pub(super) fn check_sink(options: &Value) -> Vec<Problem> {
 }
 
 fn below(pointer: &str, problems: Vec<Problem>) -> Vec<Problem> {
-    problems.into_iter().map(|problem| Problem { pointer: format!("{pointer}{}", problem.pointer), ..problem }).collect()
+    problems
+        .into_iter()
+        .map(|problem| Problem { pointer: format!("{pointer}{}", problem.pointer), ..problem })
+        .collect()
 }
 
 fn address(options: &Value) -> Vec<Problem> {
     match (options.get("connection").is_some(), options.get("url").is_some()) {
         (true, true) => vec![Problem::new("/url", "both connection and url are given").with_help("keep one of them")],
         (false, false) => {
-            let help = "for example { connection: backups }, and connections: { backups: { repository: { url: backups } } }";
+            let help =
+                "for example { connection: backups }, and connections: { backups: { repository: { url: backups } } }";
             vec![Problem::new("", "a repository needs a connection or a url").with_help(help)]
         }
         _ => Vec::new(),
@@ -172,7 +176,8 @@ pub(super) fn target(
     };
     let location = location::open(&in_directory(&connection.url, context), &options)?;
     let unlock = one_unlock([own, connection.unlock.as_ref(), stage], context)?;
-    let recovery_key_file = [own, connection.unlock.as_ref(), stage].into_iter().flatten().find_map(|u| u.recovery_key_file.clone());
+    let recovery_key_file =
+        [own, connection.unlock.as_ref(), stage].into_iter().flatten().find_map(|u| u.recovery_key_file.clone());
     Ok(Target { location, key: unlock, create: connection.create, recovery_key_file })
 }
 
@@ -189,7 +194,10 @@ fn named(name: &str, context: &OpenContext) -> Result<RepositoryConnection> {
         EngineError::usage(format!("there is no connection {name:?}")).with_hint("declare it under `connections:`")
     })?;
     if component.name != NAME {
-        return Err(EngineError::usage(format!("connection {name:?} is of kind {:?}, not of kind repository", component.name)));
+        return Err(EngineError::usage(format!(
+            "connection {name:?} is of kind {:?}, not of kind repository",
+            component.name
+        )));
     }
     options(component)
 }
@@ -202,7 +210,8 @@ fn one_unlock(places: [Option<&Unlock>; 3], context: &OpenContext) -> Result<Opt
         match &found {
             Some(first) if !same(first, &key) => {
                 let message = "the encrypt stage and the `unlock:` of the connection name different keys";
-                return Err(EngineError::new(ExitClass::Usage, message).with_hint("keep one of them; nothing was read or written"));
+                return Err(EngineError::new(ExitClass::Usage, message)
+                    .with_hint("keep one of them; nothing was read or written"));
             }
             Some(_) => {}
             None => found = Some(key),
@@ -213,8 +222,7 @@ fn one_unlock(places: [Option<&Unlock>; 3], context: &OpenContext) -> Result<Opt
 
 fn same(a: &KeySource, b: &KeySource) -> bool {
     match (a, b) {
-        (KeySource::Key(a), KeySource::Key(b))
-        | (KeySource::Passphrase(a), KeySource::Passphrase(b)) => a == b,
+        (KeySource::Key(a), KeySource::Key(b)) | (KeySource::Passphrase(a), KeySource::Passphrase(b)) => a == b,
         (KeySource::KeyFile { path: a, .. }, KeySource::KeyFile { path: b, .. }) => a == b,
         (KeySource::Command(a), KeySource::Command(b)) => a == b,
         _ => false,

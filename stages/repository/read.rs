@@ -1,12 +1,14 @@
 //! Reads Parquet objects through DataFusion's own scan: projection, pruning and late filtering for free.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use datafusion::common::ToDFSchema;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::DefaultParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::ParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
@@ -18,10 +20,20 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectStore;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use restow_core::{EngineError, Result};
+
+/// Bytes at the end of an object that are fetched first: mostly they hold the whole footer.
+const FOOTER_HINT: usize = 256 << 10;
 
 /// What to read of one Parquet object.
 pub struct ParquetScan<'a> {
@@ -50,14 +62,18 @@ pub struct ParquetScan<'a> {
 pub fn scan_parquet(scan: ParquetScan<'_>, task: &TaskContext) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let url = ObjectStoreUrl::parse("restow://data")?;
     let mut source = ParquetSource::new(Arc::clone(&scan.file_schema))
-        // The caching reader would turn errors of the store into text, and with it what they mean.
-        .with_parquet_file_reader_factory(Arc::new(DefaultParquetFileReaderFactory::new(Arc::clone(&scan.store))))
+        .with_parquet_file_reader_factory(Arc::new(Readers { store: Arc::clone(&scan.store), bytes: scan.bytes }))
         .with_pushdown_filters(true)
         .with_bloom_filter_on_read(true)
         .with_enable_page_index(true);
     if let Some(filter) = conjunction(scan.filters.iter().cloned()) {
         let columns = Arc::clone(&scan.file_schema).to_dfschema()?;
-        source = source.with_predicate(create_physical_expr(&filter, &columns, &ExecutionProps::new(), &PhysicalPlanningContext::default())?);
+        source = source.with_predicate(create_physical_expr(
+            &filter,
+            &columns,
+            &ExecutionProps::new(),
+            &PhysicalPlanningContext::default(),
+        )?);
     }
     let indices: Vec<usize> =
         scan.schema.fields().iter().map(|field| scan.file_schema.index_of(field.name())).collect::<Result<_, _>>()?;
@@ -70,6 +86,62 @@ pub fn scan_parquet(scan: ParquetScan<'_>, task: &TaskContext) -> Result<BoxStre
     let plan = DataSourceExec::from_data_source(config);
     let rows = plan.execute(0, own_runtime(task, &url, scan.store)?)?;
     Ok(rows.map_err(EngineError::from).boxed())
+}
+
+/// Opens the one object of a scan. DataFusion's own readers turn errors of the store into text, and with it what they
+/// mean: damage, or a store that stayed away.
+#[derive(Debug)]
+struct Readers {
+    store: Arc<dyn ObjectStore>,
+    bytes: u64,
+}
+
+impl ParquetFileReaderFactory for Readers {
+    fn create_reader(
+        &self,
+        _partition: usize,
+        file: PartitionedFile,
+        hint: Option<usize>,
+        _metrics: &ExecutionPlanMetricsSet,
+    ) -> datafusion::error::Result<Box<dyn AsyncFileReader + Send>> {
+        let path = file.object_meta.location;
+        let hint = hint.unwrap_or(FOOTER_HINT);
+        Ok(Box::new(Object { store: Arc::clone(&self.store), path, bytes: self.bytes, hint }))
+    }
+}
+
+/// Ranges of one object; its errors stay the store's own.
+struct Object {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    bytes: u64,
+    hint: usize,
+}
+
+impl AsyncFileReader for Object {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        async move { self.store.get_range(&self.path, range).await.map_err(external) }.boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        async move {
+            let (size, hint) = (self.bytes, self.hint);
+            let reader = ParquetMetaDataReader::new().with_prefetch_hint(Some(hint));
+            Ok(Arc::new(reader.load_and_finish(self, size).await?))
+        }
+        .boxed()
+    }
+}
+
+fn external(error: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
 }
 
 /// The same memory and settings, and a store registry of its own: caches and stores of two repositories never meet.
@@ -90,4 +162,3 @@ fn own_runtime(task: &TaskContext, url: &ObjectStoreUrl, store: Arc<dyn ObjectSt
         runtime,
     )))
 }
-

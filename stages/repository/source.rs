@@ -10,8 +10,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use globset::{GlobBuilder, GlobMatcher};
 use restow_core::record::{Role, Roles};
 use restow_core::stage::{
-    Artifact, Dataset, Evidence, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split, SplitEvent,
-    SplitStream,
+    Artifact, Dataset, Evidence, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split,
+    SplitEvent, SplitStream,
 };
 use restow_core::{EngineError, ExitClass, Result};
 use restow_spec::pipeline::Component;
@@ -49,12 +49,20 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    async fn new(repository: Repository, id: SnapshotId, manifest: Manifest, options: &RepositorySource) -> Result<Self> {
+    async fn new(
+        repository: Repository,
+        id: SnapshotId,
+        manifest: Manifest,
+        options: &RepositorySource,
+    ) -> Result<Self> {
         let url = &repository.location().url;
         if manifest.status == SnapshotStatus::Partial && options.datasets.is_none() && !options.allow_partial {
             let failed: Vec<&str> = manifest.failed.iter().map(|failed| failed.name.as_str()).collect();
-            return Err(EngineError::new(ExitClass::Refused, format!("snapshot {id} is partial: it lacks {}", failed.join(", ")))
-                .with_hint("name the datasets to read, set `allow_partial: true`, or take another snapshot"));
+            return Err(EngineError::new(
+                ExitClass::Refused,
+                format!("snapshot {id} is partial: it lacks {}", failed.join(", ")),
+            )
+            .with_hint("name the datasets to read, set `allow_partial: true`, or take another snapshot"));
         }
         let globs = options.datasets.iter().flatten().map(|glob| matcher(glob)).collect::<Result<Vec<_>>>()?;
         let wanted = |name: &str| globs.is_empty() || globs.iter().any(|glob| glob.is_match(name));
@@ -64,8 +72,11 @@ impl Snapshot {
         }
         if datasets.is_empty() {
             let names: Vec<&str> = manifest.datasets.iter().map(|entry| entry.name.as_str()).collect();
-            return Err(EngineError::new(ExitClass::NotFound, format!("snapshot {id} of {url} has no dataset that was asked for"))
-                .with_hint(format!("it has {}", names.join(", "))));
+            return Err(EngineError::new(
+                ExitClass::NotFound,
+                format!("snapshot {id} of {url} has no dataset that was asked for"),
+            )
+            .with_hint(format!("it has {}", names.join(", "))));
         }
         let mut artifacts = Vec::new();
         for entry in manifest.all_artifacts() {
@@ -101,7 +112,8 @@ fn dataset(entry: &DatasetEntry) -> Result<Dataset> {
     let schema: Schema = try_schema_from_ipc_buffer(&bytes).map_err(|error| damaged(format!("its schema: {error}")))?;
     let mut roles = Roles::default();
     for (column, role) in &entry.roles {
-        let role = Role::parse(role).ok_or_else(|| damaged(format!("column {column:?} has an unknown role {role:?}")))?;
+        let role =
+            Role::parse(role).ok_or_else(|| damaged(format!("column {column:?} has an unknown role {role:?}")))?;
         roles.set(column.clone(), role);
     }
     Ok(Dataset {
@@ -148,7 +160,8 @@ impl Source for Snapshot {
     async fn splits(&self, dataset: &Dataset, _parallel: usize) -> Result<Vec<Split>> {
         let Some(entry) = self.manifest.dataset(&dataset.name) else { return Ok(Vec::new()) };
         let splits = entry.files.iter().enumerate().map(|(number, file)| {
-            let payload = serde_json::to_value(file).map_err(|error| EngineError::failed(format!("file entry: {error}")))?;
+            let payload =
+                serde_json::to_value(file).map_err(|error| EngineError::failed(format!("file entry: {error}")))?;
             let id = format!("f{number:05}");
             Ok(Split { id, payload, rows: Some(file.rows), bytes: Some(file.stored_bytes) })
         });

@@ -74,7 +74,14 @@ pub enum Retry {
 impl EngineError {
     /// An error of the given class that is not worth a retry.
     pub fn new(class: ExitClass, message: impl Into<String>) -> Self {
-        Self { class, message: without_credentials(message.into()), hint: None, retry: Retry::Never, place: None, source: None }
+        Self {
+            class,
+            message: without_credentials(message.into()),
+            hint: None,
+            retry: Retry::Never,
+            place: None,
+            source: None,
+        }
     }
 
     /// A plain failure (exit code 1).

@@ -89,7 +89,11 @@ fn runtime(memory: u64) -> Result<Arc<RuntimeEnv>> {
 ///
 /// # Errors
 /// The plan is not valid.
-pub async fn physical(session: &SessionContext, plan: &LogicalPlan, now: DateTime<Utc>) -> Result<Arc<dyn ExecutionPlan>> {
+pub async fn physical(
+    session: &SessionContext,
+    plan: &LogicalPlan,
+    now: DateTime<Utc>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let mut state: SessionState = session.state();
     state.execution_props_mut().query_execution_start_time = Some(now);
     Ok(state.create_physical_plan(plan).await?)

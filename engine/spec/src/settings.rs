@@ -128,15 +128,15 @@ fn from_variable(setting: &str, value: String) -> FigmentValue {
 /// A file as a layer. Figment's own YAML feature would pull in an archived parser.
 fn yaml_layer(file: SettingsFile<'_>) -> Result<Layer, SettingsError> {
     let refuse = |reason: String| SettingsError::Value { place: file.path.into(), setting: "file".into(), reason };
-    let parsed = crate::yaml::parse(file.path, file.text, 1);
     if file.text.trim().is_empty() {
         return Ok(Layer { name: file.path.into(), values: Dict::new() });
     }
+    // The marked parser bounds depth and size, finds keys that are there twice, and knows the place.
+    let parsed = crate::yaml::parse(file.path, file.text, 1);
     if let Some(finding) = parsed.findings.first().filter(|finding| finding.code != "E007") {
         let (line, column) = parsed.document.line_column(finding.place.start);
         return Err(refuse(format!("line {line}, column {column}: {}", finding.message)));
     }
-    // The marked parser bounds depth and size; the layer is read by serde.
     let values: Option<Dict> = serde_yaml::from_str(file.text).map_err(|error| refuse(error.to_string()))?;
     Ok(Layer { name: file.path.into(), values: values.unwrap_or_default() })
 }

@@ -145,7 +145,7 @@ impl Records {
                 Extent::Unclosed => return Err(unclosed(file, self.record.line)),
                 Extent::Whole => {}
             }
-            if !self.record.raw.trim_ascii().is_empty() {
+            if !matches!(self.record.raw.as_slice(), b"" | b"\n" | b"\r\n") {
                 break;
             }
         }

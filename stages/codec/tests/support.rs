@@ -12,9 +12,11 @@ use futures::{StreamExt, stream};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use restow_core::Result;
 use restow_core::stage::Reject;
+use serde_json::value::RawValue;
 
-use crate::codec::decode::{self, ByteStream, CsvOptions, DecodeRequest, Decoded, DecodedStream};
+use crate::codec::decode::{self, ByteStream, CsvOptions, DecodeRequest, Decoded, DecodedStream, Fields};
 use crate::codec::infer::{InferOptions, Inference, Inferred, TextFormat};
+use crate::codec::text::Decimal;
 use crate::codec::{Codec, Encoded, MemoryOutput, StreamCompression};
 
 pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
@@ -183,7 +185,11 @@ fn flat(data_type: &DataType, rows: usize, nulls: Option<NullBuffer>, random: &m
         DataType::Time64(_) => (0..rows).flat_map(|_| (random.below(86_400_000) as i64).to_le_bytes()).collect(),
         other => (0..rows * other.primitive_width().unwrap()).map(|_| extreme(random)).collect(),
     };
-    let data = ArrayData::builder(data_type.clone()).len(rows).add_buffer(Buffer::from_vec(bytes)).nulls(nulls).align_buffers(true);
+    let data = ArrayData::builder(data_type.clone())
+        .len(rows)
+        .add_buffer(Buffer::from_vec(bytes))
+        .nulls(nulls)
+        .align_buffers(true);
     make_array(data.build().unwrap())
 }
 
@@ -221,4 +227,30 @@ fn special(random: &mut Random, width: u32) -> u64 {
 pub(super) fn strings(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
     let array = batch.column_by_name(column).unwrap().as_string::<i32>();
     (0..array.len()).map(|row| array.is_valid(row).then(|| array.value(row).to_owned())).collect()
+}
+
+/// The values of a JSON text in one form: names sorted, numbers by value, strings unescaped.
+fn canonical(raw: &str) -> String {
+    match raw.as_bytes()[0] {
+        b'{' => {
+            let fields: Fields<'_> = serde_json::from_str(raw).unwrap();
+            let mut parts: Vec<String> =
+                fields.0.iter().map(|(name, value)| format!("{name:?}:{}", canonical(value.get()))).collect();
+            parts.sort();
+            format!("{{{}}}", parts.join(","))
+        }
+        b'[' => {
+            let items: Vec<&RawValue> = serde_json::from_str(raw).unwrap();
+            format!("{:?}", items.iter().map(|item| canonical(item.get())).collect::<Vec<_>>())
+        }
+        b'"' => format!("{:?}", serde_json::from_str::<String>(raw).unwrap()),
+        b'-' | b'0'..=b'9' => Decimal::parse(raw).map_or_else(|| raw.to_owned(), |number| format!("{number:?}")),
+        _ => raw.to_owned(),
+    }
+}
+
+/// Panics unless both are JSON lines of the same values.
+pub(super) fn assert_same_rows(given: &str, found: &str) {
+    let rows = |text: &str| text.lines().map(canonical).collect::<Vec<_>>();
+    assert_eq!(rows(given), rows(found));
 }

@@ -5,8 +5,8 @@ use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, w
 use restow_core::stage::{CommitReport, CommitRequest, Committed, DatasetOutcome, Receipt, SplitCounts};
 use restow_core::{EngineError, Result};
 use restow_store::repository::{
-    self as store, ArtifactEntry, Counters, DatasetEntry, FailedDataset, Manifest, PipelineRecord, Repository, SnapshotStatus,
-    SourceRecord, VERSION,
+    self as store, ArtifactEntry, Counters, DatasetEntry, FailedDataset, Manifest, PipelineRecord, Repository,
+    SnapshotStatus, SourceRecord, VERSION,
 };
 use serde_json::json;
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use restow_core::stage::{
-    Abandoned, ByteStages, CommitRequest, Committed, Receipt, Sink, SinkContext, SinkDataset, SinkFactory, SplitTarget, SplitWriter,
+    Abandoned, ByteStages, CommitRequest, Committed, Receipt, Sink, SinkContext, SinkDataset, SinkFactory, SplitTarget,
+    SplitWriter,
 };
 use restow_core::{EngineError, ExitClass, Result};
 use restow_spec::pipeline::Component;
@@ -27,9 +28,12 @@ impl SinkFactory for Factory {
         let codec = Codec::of(bytes.codec.as_ref())?;
         if !matches!(codec, Codec::Parquet(_)) {
             let pointer = bytes.codec.as_ref().map(|codec| codec.pointer.clone()).unwrap_or_default();
-            return Err(EngineError::usage(format!("a repository stores Parquet, and the codec stage says {}", codec.name()))
-                .with_hint("use `codec: { parquet: {} }` here; a files sink takes every codec")
-                .at(pointer));
+            return Err(EngineError::usage(format!(
+                "a repository stores Parquet, and the codec stage says {}",
+                codec.name()
+            ))
+            .with_hint("use `codec: { parquet: {} }` here; a files sink takes every codec")
+            .at(pointer));
         }
         Ok(Arc::new(open::open(component, bytes, context, codec).await?))
     }
@@ -47,7 +51,9 @@ struct Target {
 
 impl Target {
     fn repository(&self) -> Result<&Repository> {
-        self.repository.as_ref().ok_or_else(|| EngineError::new(ExitClass::NotFound, format!("repository {} does not exist", self.url)))
+        self.repository
+            .as_ref()
+            .ok_or_else(|| EngineError::new(ExitClass::NotFound, format!("repository {} does not exist", self.url)))
     }
 }
 
@@ -63,7 +69,9 @@ impl Sink for Target {
     }
 
     fn fingerprint(&self) -> String {
-        self.repository.as_ref().map_or_else(|| format!("repository {}", self.url), |repository| format!("repository {}", repository.id()))
+        self.repository
+            .as_ref()
+            .map_or_else(|| format!("repository {}", self.url), |repository| format!("repository {}", repository.id()))
     }
 
     fn run_state(&self) -> Option<RunStateStore> {
@@ -96,7 +104,9 @@ impl Sink for Target {
         for file in files_of(receipt)? {
             match repository.check_stored(&written_object(&file)).await {
                 Ok(()) => {}
-                Err(error) if error.exit_class() == restow_store::repository::ExitClass::Unreachable => return Err(error.into()),
+                Err(error) if error.exit_class() == restow_store::repository::ExitClass::Unreachable => {
+                    return Err(error.into());
+                }
                 Err(_) => return Ok(false),
             }
         }

@@ -35,8 +35,9 @@ pub(super) async fn open(
         return Ok(Target { url, repository: Some(repository), codec, notices: Mutex::default() });
     }
     if wanted.create == Create::Never {
-        return Err(EngineError::new(ExitClass::NotFound, format!("there is no repository at {url}"))
-            .with_hint("make it with `restow repository create`, or let the first run do it with `create: if_missing`"));
+        return Err(EngineError::new(ExitClass::NotFound, format!("there is no repository at {url}")).with_hint(
+            "make it with `restow repository create`, or let the first run do it with `create: if_missing`",
+        ));
     }
     if !context.may_create {
         return Ok(Target { url, repository: None, codec, notices: Mutex::default() });

@@ -38,7 +38,16 @@ impl PartWriter {
         let encoder = codec.encoder(Arc::clone(&target.schema), Box::new(output))?;
         let memory = MemoryConsumer::new(format!("writer of {}", target.dataset)).register(target.task.memory_pool());
         let encoder = Some(encoder);
-        Ok(Self { repository, encoder, done, split: target.split, schema: target.schema, task: target.task, memory, plain_bytes: 0 })
+        Ok(Self {
+            repository,
+            encoder,
+            done,
+            split: target.split,
+            schema: target.schema,
+            task: target.task,
+            memory,
+            plain_bytes: 0,
+        })
     }
 
     /// Every stored byte is hashed, every chunk decrypted and every row decoded.
@@ -81,7 +90,8 @@ impl SplitWriter for PartWriter {
         let written = written.ok_or_else(finished)?;
         this.memory.free();
         let rows = this.read_back(&written).await?;
-        let file = FileEntry { split: this.split.clone(), rows, footer_bytes: encoded.footer_bytes, ..written.file_entry() };
+        let file =
+            FileEntry { split: this.split.clone(), rows, footer_bytes: encoded.footer_bytes, ..written.file_entry() };
         Ok(SplitOutput {
             rows,
             stored_bytes: written.stored_bytes,

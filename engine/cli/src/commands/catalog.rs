@@ -98,8 +98,11 @@ pub async fn show(app: &App, arguments: &CatalogShowArgs) -> Result<u8, CliError
     Ok(exit::DONE)
 }
 
-/// Name, type and role of every column, or why they cannot be told.
-fn columns(dataset: &DatasetEntry) -> Result<Vec<(String, String, Option<&str>)>, String> {
+/// Name, type and role of a column.
+type ColumnLine<'a> = (String, String, Option<&'a str>);
+
+/// The columns of a dataset, or why they cannot be told.
+fn columns(dataset: &DatasetEntry) -> Result<Vec<ColumnLine<'_>>, String> {
     let bytes = BASE64.decode(dataset.schema.as_bytes()).map_err(|error| error.to_string())?;
     let schema: Schema = try_schema_from_ipc_buffer(&bytes).map_err(|error| error.to_string())?;
     let role = |name: &String| dataset.roles.get(name).map(String::as_str);

@@ -90,7 +90,8 @@ impl Compiler<'_> {
     /// A stage does not fit the columns.
     pub fn rows(&self, dataset: &Dataset, table: Arc<dyn TableProvider>) -> Result<(Rows, Vec<StageColumns>)> {
         let frame = self.session.read_table(table)?;
-        let lineage = dataset.schema.fields().iter().map(|field| (field.name().clone(), field.name().clone())).collect();
+        let lineage =
+            dataset.schema.fields().iter().map(|field| (field.name().clone(), field.name().clone())).collect();
         let mut rows = Rows { frame, roles: dataset.roles.clone(), lineage };
         let mut seen = vec![columns_after("source", &dataset.name, &rows)];
         rows = self.selection.project(dataset, rows)?;
@@ -122,7 +123,8 @@ impl Compiler<'_> {
     ) -> Result<CompiledDataset> {
         check_reserved(&dataset.name, &dataset.schema)?;
         let ids = self.selection.ids(dataset)?;
-        let table = SourceTable::new(Arc::clone(source), dataset.clone(), splits.clone(), self.parallel).with_ids(ids.clone());
+        let table =
+            SourceTable::new(Arc::clone(source), dataset.clone(), splits.clone(), self.parallel).with_ids(ids.clone());
         let (rows, stages) = self.rows(dataset, Arc::new(table))?;
         check_identity(dataset, &rows, sink)?;
         let plan = physical(&self.session, rows.frame.logical_plan(), self.now).await?;
@@ -136,7 +138,17 @@ impl Compiler<'_> {
             source_schema: Arc::clone(&dataset.schema),
         };
         let plan = count_plan(plan)?;
-        Ok(CompiledDataset { source: dataset.clone(), sink: sink_dataset, plan, shape, stages, pushed, columns_read, splits, ids })
+        Ok(CompiledDataset {
+            source: dataset.clone(),
+            sink: sink_dataset,
+            plan,
+            shape,
+            stages,
+            pushed,
+            columns_read,
+            splits,
+            ids,
+        })
     }
 }
 

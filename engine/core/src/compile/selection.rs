@@ -69,8 +69,11 @@ impl Selection {
         for property in &self.properties {
             if dataset.schema.field_with_name(property).is_err() {
                 let known: Vec<&str> = dataset.schema.fields().iter().map(|field| field.name().as_str()).collect();
-                return Err(EngineError::usage(format!("--properties: dataset {:?} has no column {property:?}", dataset.name))
-                    .with_hint(format!("its columns are {}", known.join(", "))));
+                return Err(EngineError::usage(format!(
+                    "--properties: dataset {:?} has no column {property:?}",
+                    dataset.name
+                ))
+                .with_hint(format!("its columns are {}", known.join(", "))));
             }
         }
         let kept = dataset.schema.fields().iter().map(|field| field.name()).filter(|name| self.keeps(dataset, name));

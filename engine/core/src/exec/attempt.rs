@@ -176,7 +176,9 @@ impl Attempt {
                 "{}: {} (reject {used}, and max_rejects is {})",
                 reject.place, reject.reason, self.budget.limit
             ))
-            .with_hint("nothing was committed for this dataset; mend the row, or raise `on_error: { max_rejects: N }`"));
+            .with_hint(
+                "nothing was committed for this dataset; mend the row, or raise `on_error: { max_rejects: N }`",
+            ));
         }
         self.lock().rejects.push(reject);
         Ok(())

@@ -64,7 +64,11 @@ pub fn count_plan(plan: Arc<dyn ExecutionPlan>) -> Result<CountedPlan> {
     Ok(CountedPlan { plan, points })
 }
 
-fn insert(plan: Arc<dyn ExecutionPlan>, points: &mut Vec<CountPoint>, filters: &mut usize) -> Result<Arc<dyn ExecutionPlan>> {
+fn insert(
+    plan: Arc<dyn ExecutionPlan>,
+    points: &mut Vec<CountPoint>,
+    filters: &mut usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
     if plan.downcast_ref::<ScanExec>().is_some() {
         return Ok(wrap(plan, CountPoint::Scanned, points));
     }

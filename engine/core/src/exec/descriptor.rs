@@ -22,7 +22,8 @@ pub fn descriptor_leaf(splits: &[Split], partitions: usize) -> Result<Arc<dyn Ex
     let width = partitions.min(splits.len()).max(1);
     let mut dealt = vec![Vec::new(); width];
     for (index, split) in splits.iter().enumerate() {
-        let text = serde_json::to_string(split).map_err(|error| EngineError::failed(format!("split {:?}: {error}", split.id)))?;
+        let text = serde_json::to_string(split)
+            .map_err(|error| EngineError::failed(format!("split {:?}: {error}", split.id)))?;
         if let Some(partition) = dealt.get_mut(index % width) {
             partition.push(text);
         }

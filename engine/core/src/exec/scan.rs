@@ -14,8 +14,8 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
-    ReplaceChildrenOptions,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+    PlanProperties, ReplaceChildrenOptions,
 };
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -151,9 +151,10 @@ async fn open(
     };
     let events = spec.source.read(request).await?;
     let reading = Reading { spec, split: split.id, events, attempt, seen: 0, ended: false };
-    Ok(stream::try_unfold(reading, |mut reading| async move {
-        Ok(reading.next().await?.map(|batch| (batch, reading)))
-    })
+    Ok(stream::try_unfold(
+        reading,
+        |mut reading| async move { Ok(reading.next().await?.map(|batch| (batch, reading))) },
+    )
     .boxed())
 }
 
@@ -207,7 +208,11 @@ impl Reading {
     fn shape(&self, batch: RecordBatch) -> Result<RecordBatch> {
         let wanted = &self.spec.read_schema;
         let fits = batch.num_columns() == wanted.fields().len()
-            && batch.columns().iter().zip(wanted.fields()).all(|(column, field)| column.data_type() == field.data_type());
+            && batch
+                .columns()
+                .iter()
+                .zip(wanted.fields())
+                .all(|(column, field)| column.data_type() == field.data_type());
         if !fits {
             return Err(self.broken("gave columns that differ from the ones of its schema"));
         }

@@ -7,7 +7,9 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
-use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions,
+};
 
 use super::{CountExec, ScanExec, descriptor_leaf};
 use crate::error::{EngineError, Result};
@@ -92,6 +94,9 @@ pub fn rebind(plan: &Arc<dyn ExecutionPlan>, split: &Split) -> Result<Arc<dyn Ex
 }
 
 fn not_ours(node: &Arc<dyn ExecutionPlan>) -> EngineError {
-    EngineError::failed(format!("plan node {} stands between a scan and a sink that writes split by split", node.name()))
-        .with_hint("this is a fault of restow; nothing was written")
+    EngineError::failed(format!(
+        "plan node {} stands between a scan and a sink that writes split by split",
+        node.name()
+    ))
+    .with_hint("this is a fault of restow; nothing was written")
 }

@@ -62,11 +62,13 @@ impl SourceTable {
 
     /// The filters that the source can use, or the ids.
     fn usable(&self, filters: &[Expr]) -> Vec<Expr> {
-        let mut usable: Vec<Expr> = filters.iter().filter(|filter| self.pushdown(filter) != Pushdown::No).cloned().collect();
+        let mut usable: Vec<Expr> =
+            filters.iter().filter(|filter| self.pushdown(filter) != Pushdown::No).cloned().collect();
         if let Some(ids) = &self.ids {
             let wanted = ids.wanted().into_iter().map(lit).collect();
             let column = Expr::Column(datafusion::common::Column::new_unqualified(&ids.column));
-            let is_text = self.dataset.schema.field_with_name(&ids.column).is_ok_and(|field| field.data_type().is_string());
+            let is_text =
+                self.dataset.schema.field_with_name(&ids.column).is_ok_and(|field| field.data_type().is_string());
             let filter = column.in_list(wanted, false);
             if is_text && self.source.pushdown(&self.dataset, &filter) != Pushdown::No {
                 usable.push(filter);
@@ -117,4 +119,3 @@ impl TableProvider for SourceTable {
         Ok(Arc::new(ScanExec::new(leaf, Arc::new(spec))))
     }
 }
-

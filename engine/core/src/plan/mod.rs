@@ -117,7 +117,11 @@ fn dataset_plan(opened: &OpenedPipeline, dataset: CompiledDataset) -> DatasetPla
     let left = dataset.source.schema.fields().iter().map(|field| field.name().clone());
     DatasetPlan {
         name: dataset.sink.name.clone(),
-        pushed: dataset.pushed.iter().map(|(filter, pushdown)| PushedFilter { filter: filter.clone(), pushdown: *pushdown }).collect(),
+        pushed: dataset
+            .pushed
+            .iter()
+            .map(|(filter, pushdown)| PushedFilter { filter: filter.clone(), pushdown: *pushdown })
+            .collect(),
         columns_left: left.filter(|name| !dataset.columns_read.contains(name)).collect(),
         columns_read: dataset.columns_read,
         splits: dataset.splits.len(),

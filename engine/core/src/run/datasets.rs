@@ -64,9 +64,8 @@ async fn write_one(
         opened.sink.gathers(),
         Arc::new(job(request, opened, begun, writing, dataset)),
     ));
-    let receipts = collect(plan, opened.session.task_ctx()).await.and_then(|receipts| {
-        in_order(opened, dataset, receipts)
-    });
+    let receipts =
+        collect(plan, opened.session.task_ctx()).await.and_then(|receipts| in_order(opened, dataset, receipts));
     let (receipts, error) = match receipts {
         Ok(receipts) => (receipts, None),
         Err(error) => (Vec::new(), Some(error)),
@@ -126,7 +125,10 @@ fn in_order(opened: &OpenedPipeline, dataset: &CompiledDataset, receipts: Vec<Re
     for receipt in receipts {
         let split = receipt.split.clone();
         if by_split.insert(split.clone(), receipt).is_some() {
-            return Err(EngineError::failed(format!("dataset {:?}: split {split:?} was written twice", dataset.sink.name)));
+            return Err(EngineError::failed(format!(
+                "dataset {:?}: split {split:?} was written twice",
+                dataset.sink.name
+            )));
         }
     }
     let expected: Vec<&str> = if gathered(opened, dataset) {
@@ -143,8 +145,9 @@ fn in_order(opened: &OpenedPipeline, dataset: &CompiledDataset, receipts: Vec<Re
     }
     match by_split.into_keys().next() {
         None => Ok(ordered),
-        Some(extra) => {
-            Err(EngineError::failed(format!("dataset {:?}: a receipt for {extra:?}, which is no split", dataset.sink.name)))
-        }
+        Some(extra) => Err(EngineError::failed(format!(
+            "dataset {:?}: a receipt for {extra:?}, which is no split",
+            dataset.sink.name
+        ))),
     }
 }

@@ -100,8 +100,9 @@ async fn take_up(request: &RunRequest<'_>, opened: &OpenedPipeline, intent: Inte
     }
     let mut splits: BTreeMap<String, Vec<Split>> = BTreeMap::new();
     for (dataset, frozen) in &intent.splits {
-        let frozen = Vec::<Split>::deserialize(frozen)
-            .map_err(|error| EngineError::failed(format!("the intent of run {} cannot be read: {error}", intent.run_id)))?;
+        let frozen = Vec::<Split>::deserialize(frozen).map_err(|error| {
+            EngineError::failed(format!("the intent of run {} cannot be read: {error}", intent.run_id))
+        })?;
         splits.insert(dataset.clone(), frozen);
     }
     let mut receipts: BTreeMap<String, BTreeMap<String, (u64, Receipt)>> = BTreeMap::new();

@@ -96,8 +96,11 @@ async fn prepare(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begu
     }
     let datasets: Vec<_> = compiled.iter().map(|dataset| dataset.sink.clone()).collect();
     if datasets.is_empty() {
-        return Err(EngineError::new(ExitClass::NotFound, format!("{} has no dataset that was asked for", opened.source.identity().address))
-            .with_hint("`restow plan` shows the datasets of a pipeline"));
+        return Err(EngineError::new(
+            ExitClass::NotFound,
+            format!("{} has no dataset that was asked for", opened.source.identity().address),
+        )
+        .with_hint("`restow plan` shows the datasets of a pipeline"));
     }
     opened.sink.check(&datasets)?;
     opened.sink.prepare(&begun.intent.run_id, &begun.intent.snapshot_id, &datasets).await?;
@@ -122,7 +125,8 @@ fn verdict(
 ) -> Option<EngineError> {
     let errors = || outcomes.iter().filter_map(|(_, error)| error.as_ref());
     // Whoever stayed away may come back: leave the run uncommitted and resumable.
-    let away = errors().find(|error| matches!(error.class(), ExitClass::Unreachable | ExitClass::NoSpace | ExitClass::LostRace));
+    let away = errors()
+        .find(|error| matches!(error.class(), ExitClass::Unreachable | ExitClass::NoSpace | ExitClass::LostRace));
     let fatal = away.or_else(|| {
         let all_failed = failures == outcomes.len();
         (failures > 0 && (all_failed || policy == DatasetFailure::Fail)).then(|| errors().next()).flatten()
@@ -180,4 +184,3 @@ async fn release(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begu
         request.progress.say(format!("the source could not be released: {error}; the run is complete"));
     }
 }
-

@@ -21,7 +21,6 @@ pub fn default_parallel() -> usize {
 }
 
 /// A pipeline whose source and sink are open.
-
 pub struct OpenedPipeline {
     /// The source.
     pub source: Arc<dyn Source>,
@@ -48,7 +47,8 @@ pub async fn open_pipeline(
     let bytes = ByteStages { codec: pipeline.codec.clone(), encrypt: pipeline.encrypt.clone() };
     let sink_context = SinkContext { open: context.clone(), may_create };
     let sink = registry.sink(&pipeline.sink.name)?;
-    let sink = sink.open(&pipeline.sink, &bytes, &sink_context).await.map_err(|error| error.at(&pipeline.sink.pointer))?;
+    let sink =
+        sink.open(&pipeline.sink, &bytes, &sink_context).await.map_err(|error| error.at(&pipeline.sink.pointer))?;
     let widest = source.datasets().iter().map(|dataset| batch_rows(&dataset.schema)).min().unwrap_or(1024);
     let limits = SessionLimits { memory: context.memory, parallel: context.parallel, batch_rows: widest };
     let session = session(registry, limits)?;

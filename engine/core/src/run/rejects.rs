@@ -15,7 +15,8 @@ pub(super) async fn copy(
     outcomes: &[(DatasetOutcome, Option<EngineError>)],
 ) -> Result<()> {
     let Some(target) = &request.pipeline.on_error.rejects else { return Ok(()) };
-    let objects = outcomes.iter().flat_map(|(outcome, _)| &outcome.receipts).filter_map(|receipt| receipt.rejects.as_ref());
+    let objects =
+        outcomes.iter().flat_map(|(outcome, _)| &outcome.receipts).filter_map(|receipt| receipt.rejects.as_ref());
     let mut lines = Vec::new();
     for object in objects {
         lines.extend_from_slice(&opened.state.rejects(object).await?);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use restow_spec::pipeline::Component;
 use restow_spec::environment::Environment;
+use restow_spec::pipeline::Component;
 
 /// The variables by which the tools of the object stores are configured; no others are passed on.
 const STORE_VARIABLES: [&str; 28] = [
@@ -64,15 +64,15 @@ pub struct OpenContext {
 impl OpenContext {
     /// The variables of the object stores, which `object_store` reads under their usual names.
     pub fn store_environment(&self) -> BTreeMap<String, String> {
-        STORE_VARIABLES
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), self.environment.get(name)?)))
-            .collect()
+        STORE_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), self.environment.get(name)?))).collect()
     }
 }
 
 impl std::fmt::Debug for OpenContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenContext").field("directory", &self.directory).field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("OpenContext")
+            .field("directory", &self.directory)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }

@@ -13,12 +13,12 @@ pub use receipt::{Receipt, SplitCounts};
 pub use registry::Registry;
 pub use row::{RowContext, RowStageFactory, Rows};
 pub use sink::{
-    Abandoned, ByteStages, CommitReport, CommitRequest, Committed, DatasetOutcome, Sink, SinkContext, SinkDataset, SinkFactory, SplitOutput,
-    SplitTarget, SplitWriter, WriteReport,
+    Abandoned, ByteStages, CommitReport, CommitRequest, Committed, DatasetOutcome, Sink, SinkContext, SinkDataset,
+    SinkFactory, SplitOutput, SplitTarget, SplitWriter, WriteReport,
 };
 pub use source::{
-    Artifact, Dataset, Evidence, Pushdown, ReadRequest, Reject, Source, SourceFactory, SourceIdentity, Split, SplitEvent,
-    SplitStream,
+    Artifact, Dataset, Evidence, Pushdown, ReadRequest, Reject, Source, SourceFactory, SourceIdentity, Split,
+    SplitEvent, SplitStream,
 };
 
 /// The split id of a dataset that is written as one gathered stream.

@@ -105,5 +105,6 @@ impl std::fmt::Debug for Registry {
 }
 
 fn missing(kind: Kind, name: &str) -> EngineError {
-    EngineError::usage(format!("this build has no {} {name:?}", kind.as_str())).with_hint("`restow list` shows what it has")
+    EngineError::usage(format!("this build has no {} {name:?}", kind.as_str()))
+        .with_hint("`restow list` shows what it has")
 }

@@ -23,7 +23,8 @@ pub(super) fn batch_of(rows: &[Value]) -> Result<RecordBatch> {
     let schema = Arc::new(schema);
     let mut text = Vec::new();
     for row in &flat {
-        serde_json::to_writer(&mut text, row).map_err(|error| EngineError::usage(format!("a row of the test: {error}")))?;
+        serde_json::to_writer(&mut text, row)
+            .map_err(|error| EngineError::usage(format!("a row of the test: {error}")))?;
         text.push(b'\n');
     }
     let reader = ReaderBuilder::new(Arc::clone(&schema)).with_batch_size(rows.len().max(1)).build(Cursor::new(text))?;

@@ -116,9 +116,7 @@ impl Checked {
         let pipeline = if findings.iter().any(Finding::is_error) {
             None
         } else {
-            let mut vars = std::mem::take(&mut interpolated.vars);
-            vars.retain(|name, _| !name.is_empty());
-            match assemble::assemble(&context, vars) {
+            match assemble::assemble(&context, interpolated.vars.clone()) {
                 Ok(pipeline) => Some(pipeline),
                 Err(finding) => {
                     findings.push(finding);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::diagnostic::{Diagnostic, Severity, codes};
+use crate::diagnostic::{Diagnostic, codes};
 
 pub use build::parse;
 pub(crate) use place::Piece;
@@ -208,7 +208,7 @@ impl Document {
         let length = self.text.get(place.start..stop).map_or(0, |part| part.chars().count()).max(1);
         let (source_line, source_column) = self.window(start, end, column);
         Diagnostic {
-            severity: codes_severity(code),
+            severity: codes::severity(code),
             code,
             message,
             file: self.path.clone(),
@@ -256,10 +256,6 @@ impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Document").field("path", &self.path).field("bytes", &self.text.len()).finish_non_exhaustive()
     }
-}
-
-fn codes_severity(code: &str) -> Severity {
-    codes::severity(code)
 }
 
 fn to_value(node: &Node) -> Value {

@@ -128,8 +128,7 @@ pub(super) fn s3(url: &Url, options: &StoreOptions, shown: &str) -> Result<Arc<d
 pub(super) fn gcs(url: &Url, options: &StoreOptions, shown: &str) -> Result<Arc<dyn ObjectStore>, LocationError> {
     let allow_http = options.allow_http || options.is_set("GOOGLE_ALLOW_HTTP");
     options.check_endpoint(shown, allow_http)?;
-    let mut builder =
-        GoogleCloudStorageBuilder::new().with_retry(retry()).with_client_options(client(allow_http));
+    let mut builder = GoogleCloudStorageBuilder::new().with_retry(retry()).with_client_options(client(allow_http));
     for (key, value) in options.keys::<GoogleConfigKey>("GOOGLE_", shown)? {
         builder = builder.with_config(key, value);
     }
@@ -144,7 +143,8 @@ pub(super) fn gcs(url: &Url, options: &StoreOptions, shown: &str) -> Result<Arc<
 }
 
 pub(super) fn azure(url: &Url, options: &StoreOptions, shown: &str) -> Result<Arc<dyn ObjectStore>, LocationError> {
-    let allow_http = options.allow_http || options.is_set("AZURE_ALLOW_HTTP") || options.is_set("AZURE_STORAGE_USE_EMULATOR");
+    let allow_http =
+        options.allow_http || options.is_set("AZURE_ALLOW_HTTP") || options.is_set("AZURE_STORAGE_USE_EMULATOR");
     options.check_endpoint(shown, allow_http)?;
     let mut builder = MicrosoftAzureBuilder::new().with_retry(retry()).with_client_options(client(allow_http));
     for (key, value) in options.keys::<AzureConfigKey>("AZURE_", shown)? {

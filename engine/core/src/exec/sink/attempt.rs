@@ -48,7 +48,9 @@ pub(super) async fn run_split(
 
 fn exhausted(error: EngineError, tries: u32) -> EngineError {
     if error.class() == ExitClass::Unreachable && error.hint().is_none() {
-        return error.with_hint(format!("tried {tries} times; what is already written is kept, run the same command again to resume"));
+        return error.with_hint(format!(
+            "tried {tries} times; what is already written is kept, run the same command again to resume"
+        ));
     }
     error
 }
@@ -145,7 +147,13 @@ fn settle(job: &SplitJob, attempt: &Attempt, counts: &mut SplitCounts) {
 }
 
 /// The counts must meet: silent loss is the worst thing that can happen.
-fn meet(job: &SplitJob, counts: &SplitCounts, output: &SplitOutput, evidence: &[Evidence], split: &Split) -> Result<()> {
+fn meet(
+    job: &SplitJob,
+    counts: &SplitCounts,
+    output: &SplitOutput,
+    evidence: &[Evidence],
+    split: &Split,
+) -> Result<()> {
     let fail = |what: String| {
         Err(EngineError::failed(format!("counts do not meet: {what}"))
             .with_hint("nothing of this split was committed; please report this as a bug"))

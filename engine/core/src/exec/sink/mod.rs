@@ -14,8 +14,8 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
-    ReplaceChildrenOptions,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+    PlanProperties, ReplaceChildrenOptions,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use restow_store::repository::SnapshotId;
@@ -99,13 +99,22 @@ impl SinkExec {
 
 impl fmt::Debug for SinkExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SinkExec").field("dataset", &self.job.dataset.name).field("gathered", &self.gathered).finish_non_exhaustive()
+        f.debug_struct("SinkExec")
+            .field("dataset", &self.job.dataset.name)
+            .field("gathered", &self.gathered)
+            .finish_non_exhaustive()
     }
 }
 
 impl DisplayAs for SinkExec {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SinkExec: dataset={}, to={}, gathered={}", self.job.dataset.name, self.job.sink.describe(), self.gathered)
+        write!(
+            f,
+            "SinkExec: dataset={}, to={}, gathered={}",
+            self.job.dataset.name,
+            self.job.sink.describe(),
+            self.gathered
+        )
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) async fn record(job: &SplitJob, mut receipt: Receipt, attempt: &Attem
     if !rejects.is_empty() {
         let mut writer = job.state.reject_writer(&job.run, "jsonl")?;
         for reject in &rejects {
-            let mut line = serde_json::to_vec(reject).map_err(|error| EngineError::failed(format!("reject: {error}")))?;
+            let mut line =
+                serde_json::to_vec(reject).map_err(|error| EngineError::failed(format!("reject: {error}")))?;
             line.push(b'\n');
             writer.write(line.into()).await?;
         }
@@ -65,7 +66,10 @@ fn stored(receipt: &Receipt, number: u64) -> Result<run_state::Receipt> {
 pub fn receipt_of(stored: &run_state::Receipt) -> Result<Receipt> {
     let engine = stored.evidence.get("engine").unwrap_or(&serde_json::Value::Null);
     Receipt::deserialize(engine).map_err(|error| {
-        EngineError::failed(format!("the receipt of dataset {:?}, split {:?} cannot be read: {error}", stored.dataset, stored.split))
-            .with_hint("run with --fresh to begin anew; earlier snapshots are untouched")
+        EngineError::failed(format!(
+            "the receipt of dataset {:?}, split {:?} cannot be read: {error}",
+            stored.dataset, stored.split
+        ))
+        .with_hint("run with --fresh to begin anew; earlier snapshots are untouched")
     })
 }

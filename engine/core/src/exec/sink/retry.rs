@@ -42,7 +42,8 @@ fn jitter(pause: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    const POLICY: RetryPolicy = RetryPolicy { attempts: 3, first_delay: Duration::from_millis(200), max_delay: Duration::from_secs(1) };
+    const POLICY: RetryPolicy =
+        RetryPolicy { attempts: 3, first_delay: Duration::from_millis(200), max_delay: Duration::from_secs(1) };
 
     #[test]
     fn only_transient_errors_are_made_again_and_only_so_often() {
