@@ -49,7 +49,7 @@ pub(super) struct Table {
     columns: Vec<Vec<Cell>>,
     /// The row that is being read.
     row: Vec<Cell>,
-    row_nulls: Vec<Cell>,
+    row_nulls: Vec<u16>,
     row_number: u64,
     rows: usize,
     bytes: usize,
@@ -98,7 +98,7 @@ impl Table {
                      or declare them"
                 )
             })?;
-            self.row_nulls.push(Cell::Whole(i128::from(number)));
+            self.row_nulls.push(number);
             return Ok(());
         }
         let Some(wanted) = &slot.wanted else { return Ok(()) };
@@ -140,7 +140,9 @@ impl Table {
     /// Keeps the row that was put together.
     pub(super) fn keep(&mut self, bytes: usize) {
         if let Some(at) = self.nulls_at.filter(|_| !self.row_nulls.is_empty()) {
-            let nulls = std::mem::take(&mut self.row_nulls);
+            // One form, in whatever order the row names its properties.
+            self.row_nulls.sort_unstable();
+            let nulls = self.row_nulls.iter().map(|number| Cell::Whole(i128::from(*number))).collect();
             self.set(at, Cell::List(nulls));
         }
         self.row_nulls.clear();
