@@ -30,7 +30,7 @@ use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use restow_core::{EngineError, Result};
+use restow_core::{EngineError, ExitClass, Result};
 
 /// Bytes at the end of an object that are fetched first: mostly they hold the whole footer.
 const FOOTER_HINT: usize = 256 << 10;
@@ -120,11 +120,11 @@ struct Object {
 
 impl AsyncFileReader for Object {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        async move { self.store.get_range(&self.path, range).await.map_err(external) }.boxed()
+        async move { self.store.get_range(&self.path, range).await.map_err(damaged) }.boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
-        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed()
+        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(damaged) }.boxed()
     }
 
     fn get_metadata<'a>(
@@ -140,7 +140,14 @@ impl AsyncFileReader for Object {
     }
 }
 
-fn external(error: object_store::Error) -> ParquetError {
+/// A manifest names this object: where it is gone, the repository was damaged. Everything else means what it meant.
+fn damaged(error: object_store::Error) -> ParquetError {
+    if let object_store::Error::NotFound { path, .. } = &error {
+        let message = format!("{path}: a file that the manifest names is gone");
+        let error = EngineError::new(ExitClass::Tampered, message)
+            .with_hint("restore another snapshot, or the datasets that are whole with `datasets:`");
+        return ParquetError::External(Box::new(error));
+    }
     ParquetError::External(Box::new(error))
 }
 

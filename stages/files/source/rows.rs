@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
 use restow_core::{EngineError, Result};
@@ -58,7 +58,12 @@ pub(super) async fn columns(group: &Group, format: Format, options: &SourceOptio
         });
         inference = inference.read(bytes(file, Arc::default()), layout, file.compression, &file.shown).await?;
     }
-    Ok(Schema::clone(&inference.finish()?.schema))
+    let found = inference.finish()?.schema;
+    match &options.id {
+        // No row has said anything: the empty dataset keeps its identity.
+        Some(id) if found.fields().is_empty() => Ok(Schema::new(vec![Field::new(id, DataType::Utf8, true)])),
+        _ => Ok(Schema::clone(&found)),
+    }
 }
 
 /// The schema of an export, with the types that the options declare.

@@ -15,7 +15,7 @@ use super::target::Target;
 use crate::app::App;
 use crate::args::RestoreArgs;
 use crate::ask;
-use crate::context::{self, KEY_VARIABLE, Limits, key_reference};
+use crate::context::{self, Limits};
 use crate::error::CliError;
 use crate::exit;
 use crate::interrupt::interruptible;
@@ -28,9 +28,7 @@ const FILE: &str = "restore.yaml";
 pub async fn restore(app: &App, arguments: &RestoreArgs) -> Result<u8, CliError> {
     let mut target = Target::at(app, &arguments.url, arguments.key_file.as_deref());
     if arguments.print {
-        if target.unlock().is_none() && target.environment.get(KEY_VARIABLE).is_some() {
-            target.set_unlock(json!({ "key": key_reference() }));
-        }
+        target.name_key();
         let text = pipeline_text(&target, &arguments.snapshot, arguments);
         app.console.result("pipeline", &json!({ "text": text }), || text.clone());
         return Ok(exit::DONE);

@@ -130,16 +130,25 @@ impl Target {
         warned(app, Repository::open(location, self.key_source()?.as_ref()).await?)
     }
 
+    /// Names the key that would be found without asking, where none is named: that of the environment, then a file beside
+    /// a local repository. Says what it found.
+    pub fn name_key(&mut self) -> Option<String> {
+        if self.unlock().is_some() {
+            return None;
+        }
+        if self.environment.get(KEY_VARIABLE).is_some_and(|key| !key.is_empty()) {
+            self.set_unlock(json!({ "key": key_reference() }));
+            return Some(format!("the key in {KEY_VARIABLE}"));
+        }
+        let file = key_beside(self.url())?;
+        self.set_unlock(json!({ "key_file": file }));
+        Some(format!("the key file {}", file.display()))
+    }
+
     /// Finds a key where none is named.
     fn find_key(&mut self, app: &App, url: &str) -> Result<(), CliError> {
-        if self.environment.get(KEY_VARIABLE).is_some_and(|key| !key.is_empty()) {
-            app.console.note(&format!("using the key in {KEY_VARIABLE}"));
-            self.set_unlock(json!({ "key": key_reference() }));
-            return Ok(());
-        }
-        if let Some(file) = key_beside(self.url()) {
-            app.console.note(&format!("using the key file {}", file.display()));
-            self.set_unlock(json!({ "key_file": file }));
+        if let Some(found) = self.name_key() {
+            app.console.note(&format!("using {found}"));
             return Ok(());
         }
         if !ask::has_terminal() {
