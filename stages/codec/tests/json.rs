@@ -9,7 +9,10 @@ use arrow::record_batch::RecordBatch;
 use proptest::prelude::{ProptestConfig, any, proptest};
 use restow_core::record::{TEXT_PREFIX, json_field};
 
-use super::support::{Random, assert_same_batch, assert_same_rows, encode, infer_lines, request, rows_of, run, schema_of, stream_of, whole};
+use super::support::{
+    Random, assert_same_batch, assert_same_rows, encode, infer_lines, request, rows_of, run, schema_of, stream_of,
+    whole,
+};
 use crate::codec::compression::Compressor;
 use crate::codec::decode::{decode_json, decode_json_lines};
 use crate::codec::types::timestamp_type;
