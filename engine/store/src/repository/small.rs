@@ -7,6 +7,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, Result};
 use tokio::time::Instant;
 
+use super::clear::ClearError;
 use super::{ExitClass, exit_class_of};
 
 /// No metadata object is longer; what is longer was not written by restow and is not read into memory.
@@ -53,8 +54,7 @@ pub(crate) async fn create(store: &dyn ObjectStore, path: &Path, bytes: &Bytes) 
 pub(crate) async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Bytes> {
     let found = store.get(path).await?;
     if found.meta.size > LARGEST {
-        let problem = format!("{path} has {} bytes; no metadata object of restow is that long", found.meta.size);
-        return Err(Error::Generic { store: "restow", source: problem.into() });
+        return Err(Error::Generic { store: "restow", source: Box::new(ClearError::TooLong(found.meta.size)) });
     }
     found.bytes().await
 }
