@@ -7,6 +7,7 @@ use super::clear::ClearError;
 use super::{FORMAT, SnapshotId};
 use crate::blocks::BlockError;
 use crate::container::ContainerError;
+use crate::fault::Injected;
 use crate::keys::KeyError;
 use crate::local::is_no_space;
 use crate::location::LocationError;
@@ -301,6 +302,9 @@ fn certain_class(error: &(dyn StdError + 'static)) -> Option<ExitClass> {
     }
     if let Some(e) = error.downcast_ref::<ContainerError>() {
         return Some(class_of_code(e.exit_code()));
+    }
+    if let Some(e) = error.downcast_ref::<Injected>() {
+        return Some(e.class());
     }
     (error.is::<BlockError>() || error.is::<ClearError>()).then_some(ExitClass::Tampered)
 }
