@@ -6,6 +6,7 @@
 
 pub mod blocks;
 pub mod container;
+pub mod fault;
 pub mod keys;
 pub mod local;
 pub mod location;

@@ -9,7 +9,7 @@ use restow_spec::environment::Environment;
 use restow_spec::pipeline::Component;
 
 /// The variables by which the tools of the object stores are configured; no others are passed on.
-const STORE_VARIABLES: [&str; 28] = [
+const STORE_VARIABLES: [&str; 29] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -38,6 +38,8 @@ const STORE_VARIABLES: [&str; 28] = [
     "AZURE_CLIENT_SECRET",
     "AZURE_TENANT_ID",
     "AZURE_FEDERATED_TOKEN_FILE",
+    // Of the testing aid behind `fault+` addresses; no other store looks at it.
+    "RESTOW_FAULTS",
 ];
 
 /// A named connection of the pipeline file, or of the tool's settings.

@@ -193,5 +193,6 @@ fn finish(
         return Err(KeyError::Removed { repository: tip.repository_id().to_string(), generation });
     };
     let digests = accepted.iter().map(|ring| (ring.generation(), ring.digest())).collect();
-    Ok((Keys::new((*tip).clone(), masters, slot, digests, broken)?, warnings))
+    let highest = accepted.iter().map(|ring| ring.highest_slot()).max().unwrap_or(0);
+    Ok((Keys::new((*tip).clone(), masters, slot, digests, broken, highest)?, warnings))
 }

@@ -141,7 +141,7 @@ pub enum KeyError {
         problem: String,
     },
     /// A change of the keyring that cannot be made.
-    #[error("cannot change the keyring: {problem}")]
+    #[error("cannot change the keyring: {problem}; nothing was changed")]
     Change {
         /// Why, and what would help.
         problem: String,

@@ -251,9 +251,19 @@ impl Keyring {
         self.body.highest_epoch()
     }
 
+    /// Highest number of a slot.
+    pub(super) fn highest_slot(&self) -> u32 {
+        self.body.slots.iter().map(|s| s.id).max().unwrap_or(0)
+    }
+
     /// The slots, without anything secret.
     pub fn slots(&self) -> Vec<SlotInfo> {
         self.body.slots.iter().map(|s| SlotInfo { id: s.id, kind: s.kind }).collect()
+    }
+
+    /// The slot with this number.
+    pub(super) fn slot(&self, id: u32) -> Option<&Slot> {
+        self.body.slots.iter().find(|slot| slot.id == id)
     }
 
     pub(super) fn body(&self) -> &Body {

@@ -83,6 +83,11 @@ impl Passphrase {
 }
 
 impl RecoveryKey {
+    /// A new recovery key; it opens nothing before a slot is made for it.
+    pub fn random() -> Result<Self, KeyError> {
+        RepositoryKey::random().map(Self)
+    }
+
     /// The key as it is shown: `rsk1_` and 43 characters.
     pub fn text(&self) -> Zeroizing<String> {
         self.0.text()

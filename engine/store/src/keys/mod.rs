@@ -8,6 +8,7 @@ mod chain;
 mod change;
 mod derive;
 mod error;
+mod history;
 mod key_file;
 mod keyring;
 mod material;
@@ -16,9 +17,13 @@ mod slot;
 mod source;
 
 pub use chain::{Warning, open_chain};
-pub use change::{add_slot, create_first, remove_slot, replace_recovery_slot, rotate};
+pub use change::{
+    add_slot, create_first, remove_slot, replace_recovery_slot, replace_recovery_slot_with, rewrap_slot, rotate,
+    rotate_with, rotation_replaces_recovery,
+};
 pub use derive::{DerivedKey, Kind};
 pub use error::KeyError;
+pub use history::SlotHistory;
 pub use key_file::KeyFileState;
 pub use keyring::{KEYRING_FORMAT, Keyring, MAX_KEYRING_BYTES, RepositoryId};
 pub use material::{MasterKey, Passphrase, RecoveryKey, RepositoryKey, Unlocker, format_key, parse_key};
@@ -26,5 +31,7 @@ pub use opened::Keys;
 pub use slot::{Argon2Parameters, SlotInfo, SlotKind};
 pub use source::KeySource;
 
+#[cfg(test)]
+mod change_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -24,6 +24,8 @@ struct Inner {
     digests: BTreeMap<u64, [u8; 32]>,
     /// What is wrong with the chain, if anything; writers stop then.
     broken: Option<String>,
+    /// Highest number of a slot in any of them: numbers are not used again.
+    highest_slot: u32,
     name_key: Zeroizing<[u8; 32]>,
 }
 
@@ -34,10 +36,11 @@ impl Keys {
         opened_by: SlotInfo,
         digests: BTreeMap<u64, [u8; 32]>,
         broken: Option<String>,
+        highest_slot: u32,
     ) -> Result<Self, KeyError> {
         let first = masters.get(&1).ok_or(KeyError::UnknownEpoch { epoch: 1, highest: tip.highest_epoch() })?;
         let name_key = derive::<32>(&first.0, &NO_SALT, Kind::Name, &tip.repository_id(), "")?;
-        Ok(Self(Arc::new(Inner { tip, masters, opened_by, digests, broken, name_key })))
+        Ok(Self(Arc::new(Inner { tip, masters, opened_by, digests, broken, highest_slot, name_key })))
     }
 
     /// The repository that these keys belong to.
@@ -121,6 +124,10 @@ impl Keys {
 
     pub(super) fn digests(&self) -> &BTreeMap<u64, [u8; 32]> {
         &self.0.digests
+    }
+
+    pub(super) fn highest_slot(&self) -> u32 {
+        self.0.highest_slot
     }
 
     fn master(&self, epoch: u32) -> Result<&MasterKey, KeyError> {

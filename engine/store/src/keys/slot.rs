@@ -70,6 +70,15 @@ impl Default for Argon2Parameters {
 }
 
 impl Argon2Parameters {
+    /// The higher cost of both, in each measure.
+    pub(super) fn at_least(self, other: Self) -> Self {
+        Self {
+            memory_kib: self.memory_kib.max(other.memory_kib),
+            passes: self.passes.max(other.passes),
+            lanes: self.lanes.max(other.lanes),
+        }
+    }
+
     /// Refuses what would take the reader's memory or time (design section 7: more than 256 MiB).
     pub(super) fn check(&self) -> Result<Params, KeyError> {
         let Self { memory_kib, passes, lanes } = *self;

@@ -15,17 +15,17 @@ pub(crate) const VECTOR_1: &[u8] = include_bytes!("vectors/1.json");
 pub(crate) const VECTOR_2: &[u8] = include_bytes!("vectors/2.json");
 const KEY: &str = "rsk1_wMHCw8TFxsfIycrLzM3Oz9DR0tPU1dbX2Nna29zd3t8";
 const RECOVERY: &str = "rsk1_4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8";
-const CHEAP: Argon2Parameters = Argon2Parameters { memory_kib: 64, passes: 1, lanes: 1 };
+pub(super) const CHEAP: Argon2Parameters = Argon2Parameters { memory_kib: 64, passes: 1, lanes: 1 };
 
 fn key(text: &str) -> Unlocker {
     Unlocker::Key(parse_key(text, "the key").unwrap())
 }
 
-fn passphrase(text: &str) -> Unlocker {
+pub(super) fn passphrase(text: &str) -> Unlocker {
     Unlocker::Passphrase(Passphrase::new(Zeroizing::new(text.to_owned())).unwrap())
 }
 
-fn random_key() -> Unlocker {
+pub(super) fn random_key() -> Unlocker {
     Unlocker::Key(RepositoryKey::random().unwrap())
 }
 
@@ -33,7 +33,7 @@ fn chain(generations: &[&[u8]]) -> Vec<(u64, Bytes)> {
     (1..).zip(generations.iter().map(|g| Bytes::copy_from_slice(g))).collect()
 }
 
-fn open(generations: &[&[u8]], unlocker: &Unlocker) -> Result<(Keys, Vec<Warning>), KeyError> {
+pub(super) fn open(generations: &[&[u8]], unlocker: &Unlocker) -> Result<(Keys, Vec<Warning>), KeyError> {
     open_chain(&chain(generations), unlocker)
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn foreign_keys() -> Keys {
     create_first(vector_keys().repository_id(), &random_key(), false).unwrap().1
 }
 
-fn id() -> RepositoryId {
+pub(super) fn id() -> RepositoryId {
     RepositoryId::random().unwrap()
 }
 

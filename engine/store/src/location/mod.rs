@@ -18,6 +18,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use url::Url;
 
+use crate::fault::{self, FaultStore};
 use crate::local::{LocalError, LocalStore};
 use http::HttpReadOnly;
 pub use options::StoreOptions;
@@ -92,6 +93,9 @@ pub enum LocationError {
 ///
 /// No network access happens here, so a location that opens may still be unreachable.
 pub fn open(url: &str, options: &StoreOptions) -> Result<Location, LocationError> {
+    if let Some(address) = url.strip_prefix(FAULT) {
+        return faulty(address, options);
+    }
     if let Some(name) = url.strip_prefix("memory:") {
         return memory(name.trim_start_matches('/'));
     }
@@ -246,6 +250,26 @@ fn http(url: &Url, shown: String) -> Result<Location, LocationError> {
     origin.set_path("/");
     let store = options::http(&origin, &shown)?;
     Ok(Location { lists: false, writable: false, ..Location::new(Arc::new(HttpReadOnly::new(store)), root, shown) })
+}
+
+/// What begins the address of a store that goes wrong on purpose: see [`crate::fault`].
+const FAULT: &str = "fault+";
+
+/// The variable with the fault plan of such addresses.
+const FAULT_PLAN: &str = "RESTOW_FAULTS";
+
+/// A place behind a layer that goes wrong as a plan says, for tests.
+fn faulty(address: &str, options: &StoreOptions) -> Result<Location, LocationError> {
+    let shown = |address: &str| format!("{FAULT}{}", without_credentials_text(address));
+    let (address, plan) = match address.split_once("?fault=") {
+        Some((address, plan)) => (address, Some(plan)),
+        None => (address, options.environment.get(FAULT_PLAN).map(String::as_str)),
+    };
+    let missing = || format!("it has no fault plan; set {FAULT_PLAN}, `none` for no fault, or write ?fault=PLAN");
+    let plan = plan.ok_or_else(|| bad(&shown(address), missing()))?;
+    let faults = fault::by_address(address, plan).map_err(|e| bad(&shown(address), e.to_string()))?;
+    let place = open(address, options)?;
+    Ok(Location { url: format!("{FAULT}{}", place.url), ..FaultStore::over(&place, &faults) })
 }
 
 /// The address as it may be shown: user names and passwords are taken out.

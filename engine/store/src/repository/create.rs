@@ -9,7 +9,7 @@ use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::header::Header;
 use super::open::{generations, load, open_keys};
@@ -82,15 +82,29 @@ impl Repository {
 
     /// Whether there is a repository.
     pub async fn exists(location: &Location) -> Result<bool, RepositoryError> {
-        small::exists(location.store.as_ref(), &location.path(REPOSITORY_OBJECT)?).await.map_err(failed(
+        Ok(Self::made(location).await?.is_some())
+    }
+
+    /// When the store says that the repository was made, where there is one.
+    pub async fn made(location: &Location) -> Result<Option<DateTime<Utc>>, RepositoryError> {
+        small::modified(location.store.as_ref(), &location.path(REPOSITORY_OBJECT)?).await.map_err(failed(
             location,
             "look for",
             REPOSITORY_OBJECT,
         ))
     }
+
+    /// Tries whether the store creates an object only where none exists, with a small object that it removes again; gives
+    /// the store's time of it.
+    pub async fn try_store(location: &Location) -> Result<DateTime<Utc>, RepositoryError> {
+        if !location.writable {
+            return Err(RepositoryError::ReadOnly { url: location.url.clone() });
+        }
+        probe::create_if_absent(location).await
+    }
 }
 
-fn key_error(location: &Location) -> impl Fn(KeyError) -> RepositoryError + '_ {
+pub(super) fn key_error(location: &Location) -> impl Fn(KeyError) -> RepositoryError + '_ {
     |source| RepositoryError::Key { url: location.url.clone(), source }
 }
 
@@ -157,7 +171,7 @@ async fn keyring(
 }
 
 /// Puts the recovery key where it was asked for; a file is written and synced.
-fn hand_over(recovery: &RecoveryOutput, key: &RecoveryKey) -> Result<(), RepositoryError> {
+pub(super) fn hand_over(recovery: &RecoveryOutput, key: &RecoveryKey) -> Result<(), RepositoryError> {
     match recovery {
         RecoveryOutput::Show => Ok(()),
         RecoveryOutput::With(show) => {
@@ -213,7 +227,7 @@ async fn finish(
     Ok(Repository::new(location, id, keys, warnings))
 }
 
-fn internal(problem: &str) -> RepositoryError {
+pub(super) fn internal(problem: &str) -> RepositoryError {
     RepositoryError::Internal { problem: problem.to_owned() }
 }
 

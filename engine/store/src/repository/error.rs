@@ -7,6 +7,7 @@ use super::clear::ClearError;
 use super::{FORMAT, SnapshotId};
 use crate::blocks::BlockError;
 use crate::container::ContainerError;
+use crate::fault::Injected;
 use crate::keys::KeyError;
 use crate::local::is_no_space;
 use crate::location::LocationError;
@@ -118,6 +119,14 @@ pub enum RepositoryError {
         /// The address.
         url: String,
     },
+    /// Keys were to be changed where there are none.
+    #[error(
+        "the repository at {url} is not encrypted, so it has no keys; nothing was changed; encryption is chosen when a repository is made"
+    )]
+    NoKeys {
+        /// The address.
+        url: String,
+    },
     /// The keyring.
     #[error("{url}: {source}")]
     Key {
@@ -192,7 +201,7 @@ pub enum RepositoryError {
         problem: String,
     },
     /// The recovery key could not be kept.
-    #[error("cannot write the recovery key to {}: {source}; the repository was not created; run again with another file", path.display())]
+    #[error("cannot write the recovery key to {}: {source}; no repository was made or changed; run again with another file", path.display())]
     RecoveryFile {
         /// The file.
         path: PathBuf,
@@ -239,7 +248,9 @@ impl RepositoryError {
             Self::Tampered { .. } | Self::ReadBack { .. } => ExitClass::Tampered,
             Self::TooNew { .. } => ExitClass::TooNew,
             Self::LostRace { .. } => ExitClass::LostRace,
-            Self::Exists { .. } | Self::KeyForPlain { .. } | Self::NoCreateIfAbsent { .. } => ExitClass::Refused,
+            Self::Exists { .. } | Self::KeyForPlain { .. } | Self::NoKeys { .. } | Self::NoCreateIfAbsent { .. } => {
+                ExitClass::Refused
+            }
             Self::NeedsListing { .. } | Self::ReadOnly { .. } | Self::Location(_) | Self::Usage { .. } => {
                 ExitClass::Usage
             }
@@ -301,6 +312,9 @@ fn certain_class(error: &(dyn StdError + 'static)) -> Option<ExitClass> {
     }
     if let Some(e) = error.downcast_ref::<ContainerError>() {
         return Some(class_of_code(e.exit_code()));
+    }
+    if let Some(e) = error.downcast_ref::<Injected>() {
+        return Some(e.class());
     }
     (error.is::<BlockError>() || error.is::<ClearError>()).then_some(ExitClass::Tampered)
 }

@@ -13,16 +13,20 @@ pub(crate) mod features;
 mod header;
 mod id;
 mod inventory;
+mod keyring;
 mod manifest;
 mod open;
 pub mod paths;
 mod probe;
 mod read_back;
+mod recovery;
 pub(crate) mod small;
 mod snapshots;
 mod tap;
 mod writer;
 
+#[cfg(test)]
+mod keyring_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -50,11 +54,13 @@ pub use error::{ExitClass, RepositoryError, exit_class_of};
 pub use features::Features;
 pub use id::{BadSnapshotId, SnapshotId, random_hex};
 pub use inventory::{Inventory, InventoryEntry};
+pub use keyring::{KeyChange, KeySlot};
 pub use manifest::{
     ArtifactEntry, Counters, DatasetEntry, FailedDataset, FileEntry, InventoryRef, KeyringRef, Manifest, ObjectRef,
     PipelineRecord, SnapshotStatus, SourceRecord,
 };
 pub use paths::{escape, is_data};
+pub use recovery::RecoveryState;
 pub use snapshots::SnapshotSummary;
 pub use tap::{DigestTap, Stored};
 pub use writer::{ObjectWriter, PART_BYTES, WrittenObject};

@@ -36,6 +36,11 @@ pub fn keyring(generation: u64) -> String {
     format!("keys/{generation}.json")
 }
 
+/// The note that the recovery key of the slot with this mark has opened the repository.
+pub fn recovery_proven(mark: &str) -> String {
+    format!("control/recovery-proven/{mark}.json")
+}
+
 /// Escaped names longer than this are cut, and told apart by a digest.
 const LONGEST: usize = 120;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, Result};
 use tokio::time::Instant;
@@ -52,11 +53,17 @@ pub(crate) async fn create(store: &dyn ObjectStore, path: &Path, bytes: &Bytes) 
 
 /// Reads an object whole.
 pub(crate) async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Bytes> {
+    Ok(read_with_time(store, path).await?.0)
+}
+
+/// The same, and when the store says that it was written.
+pub(crate) async fn read_with_time(store: &dyn ObjectStore, path: &Path) -> Result<(Bytes, DateTime<Utc>)> {
     let found = store.get(path).await?;
     if found.meta.size > LARGEST {
         return Err(Error::Generic { store: "restow", source: Box::new(ClearError::TooLong(found.meta.size)) });
     }
-    found.bytes().await
+    let time = found.meta.last_modified;
+    Ok((found.bytes().await?, time))
 }
 
 /// The same, where a missing object is no error.
@@ -68,11 +75,16 @@ pub(crate) async fn read_if_there(store: &dyn ObjectStore, path: &Path) -> Resul
     }
 }
 
-/// Whether an object is there.
-pub(crate) async fn exists(store: &dyn ObjectStore, path: &Path) -> Result<bool> {
+/// When the store says that an object was written, where it is there.
+pub(crate) async fn modified(store: &dyn ObjectStore, path: &Path) -> Result<Option<DateTime<Utc>>> {
     match store.head(path).await {
-        Ok(_) => Ok(true),
-        Err(Error::NotFound { .. }) => Ok(false),
+        Ok(meta) => Ok(Some(meta.last_modified)),
+        Err(Error::NotFound { .. }) => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// Whether an object is there.
+pub(crate) async fn exists(store: &dyn ObjectStore, path: &Path) -> Result<bool> {
+    Ok(modified(store, path).await?.is_some())
 }
