@@ -220,3 +220,15 @@ fn a_column_that_no_dataset_has() {
     place.run(&["run", "p.yaml"]).ends_with(2).says("p.yaml:4:").says("population");
     assert!(!place.path("out").exists());
 }
+
+/// One file that is no text hides nothing of the others, and no file is read beyond its limit.
+#[test]
+fn files_that_are_no_text() {
+    let place = Place::new();
+    place.write("d/bad.yaml", [0xff, 0xfe, b'\n']);
+    place.write("d/other.yaml", chain("- filter: \"a >\""));
+    place.run(&["lint", "d"]).ends_with(2).says("d/bad.yaml: error[E001]: the file is not UTF-8 text").says("E501");
+    place.run(&["run", "d/bad.yaml"]).ends_with(2).says("E001");
+    place.run(&["test", "d/bad.yaml"]).ends_with(2).says("E001");
+    place.run(&["lint", "/dev/zero"]).ends_with(2).says("E006");
+}

@@ -80,6 +80,21 @@ fn plaintext_is_nowhere_in_an_encrypted_repository() {
     check_nothing_leaks(&place);
 }
 
+/// Beside an encrypted export lies the run state, with rejected rows.
+#[test]
+fn plaintext_is_nowhere_beside_an_encrypted_export() {
+    let place = marked(ENCRYPT);
+    let source = format!("files: {{ path: in/{DATASET}.jsonl, id: id }}");
+    let stages = format!("- codec: {{ parquet: {{ compression: none }} }}\n{ENCRYPT}");
+    let text = pipeline(&source, "files: { path: export }", &stages) + "on_error: { max_rejects: 5 }\n";
+    place.write("export.yaml", text);
+    place.run(&["run", "export.yaml"]).ends_with(3).says_not(VALUE).says_not(REJECT);
+    assert!(place.path(".restow/state/runs").exists());
+    // The folder of a dataset has its name.
+    let values = |found: &String| !found.contains(" in in/") && !found.starts_with(DATASET);
+    assert_eq!(found_in(&place.path("")).into_iter().filter(values).collect::<Vec<_>>(), [""; 0]);
+}
+
 /// The same search finds what it looks for where nothing is encrypted: the test above can fail.
 #[test]
 fn the_search_finds_plaintext() {

@@ -106,3 +106,15 @@ fn filters_and_columns_are_pushed_down() {
     let ran = place.run(&["run", "p.yaml", "--json"]).ends_with(0);
     assert_eq!(ran.summary()["counts"]["written"], 9);
 }
+
+/// An unset variable of a shell must not come to mean everything.
+#[test]
+fn an_empty_list_is_refused() {
+    let place = with_snapshot();
+    for list in ["", ",", " , "] {
+        place.run(&["run", "restore.yaml", "--objects", list]).ends_with(2).says("names no id");
+        place.run(&["run", "restore.yaml", "--properties", list]).ends_with(2).says("names no column");
+        place.run(&["plan", "restore.yaml", "--objects", list]).ends_with(2).says("names no id");
+    }
+    assert!(!place.path("out").exists());
+}

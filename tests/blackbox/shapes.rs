@@ -16,9 +16,13 @@ fn restore(place: &Place) -> Vec<Value> {
 }
 
 fn back_up(input: &str, more: &str) -> (Place, Ran) {
+    back_up_through("", input, more)
+}
+
+fn back_up_through(stages: &str, input: &str, more: &str) -> (Place, Ran) {
     let place = Place::new();
     place.write("rows.jsonl", input);
-    place.write("backup.yaml", backup("rows.jsonl", "repo", "") + more);
+    place.write("backup.yaml", backup("rows.jsonl", "repo", stages) + more);
     let ran = place.run(&["run", "backup.yaml", "--json"]);
     (place, ran)
 }
@@ -189,5 +193,33 @@ fn what_needs_all_rows_gets_all_rows() {
             assert_eq!(ran.code, 2, "{}", ran.text());
             assert!(ran.stderr.contains("id"), "{}", ran.text());
         }
+    }
+}
+
+/// A wrapped number would be a wrong number in a backup.
+#[test]
+fn integer_overflow_is_an_error() {
+    let input = "{\"id\":\"a\",\"n\":2}\n";
+    for sql in [
+        "n * 9223372036854775807",
+        "n + 9223372036854775807",
+        "-9223372036854775807 - n",
+        "cast(n as smallint) * cast(30000 as smallint)",
+    ] {
+        let (_, ran) = back_up_through(&format!("- transform: {{ set: {{ m: \"{sql}\" }} }}"), input, "");
+        ran.ends_with(1).says("verflow");
+        let (_, ran) = back_up_through(&format!("- filter: \"{sql} > 0\""), input, "");
+        ran.ends_with(1).says("verflow");
+    }
+}
+
+/// Nothing is left behind by a pipeline that does not fit its source.
+#[test]
+fn a_wrong_pipeline_creates_nothing() {
+    for wrong in ["- filter: \"missing = 1\"", "- transform: { drop: [id] }"] {
+        let more = format!("{wrong}\n- encrypt: {{ aes-256-gcm: {{ key_file: k, create: true }} }}");
+        let (place, ran) = back_up_through(&more, "{\"id\":\"a\",\"n\":2}\n", "");
+        ran.ends_with(2);
+        assert!(!place.path("repo").exists() && !place.path("k").exists(), "{wrong}");
     }
 }

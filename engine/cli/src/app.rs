@@ -1,6 +1,7 @@
 //! What every command has at hand.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use restow_spec::environment::Environment;
 use restow_spec::load::{LoadOptions, load};
 use restow_spec::pipeline::Pipeline;
 use restow_spec::settings::Settings;
+use restow_spec::yaml::MAX_BYTES;
 
 use crate::args::PipelineArgs;
 use crate::console::Console;
@@ -69,8 +71,10 @@ impl App {
         };
         let (mut pipelines, mut errors, mut broken) = (Vec::new(), 0, Vec::new());
         for file in files {
-            let text = read(file)?;
-            let (pipeline, diagnostics) = load(&file.display().to_string(), &text, &options);
+            let (pipeline, diagnostics) = match read(file)? {
+                Ok(text) => load(&file.display().to_string(), &text, &options),
+                Err(diagnostic) => (None, vec![diagnostic]),
+            };
             self.console.diagnostics(&diagnostics);
             let found = diagnostics.iter().filter(|diagnostic| Diagnostic::is_error(diagnostic)).count();
             match pipeline {
@@ -88,12 +92,20 @@ impl App {
     }
 }
 
-/// The text of a pipeline file; `-` is not special, as messages need a name.
-pub fn read(path: &std::path::Path) -> Result<String, CliError> {
+/// The text of a pipeline file, or what is wrong with it as a text; `-` is not special, as messages need a name. Reads no
+/// more than what a pipeline file may have and one byte.
+pub fn read(path: &std::path::Path) -> Result<Result<String, Diagnostic>, CliError> {
     let failed = |source| CliError::Read { path: path.to_owned(), source };
-    let bytes = std::fs::read(path).map_err(failed)?;
-    String::from_utf8(bytes).map_err(|_| {
-        let reason = "it is not UTF-8 text";
-        failed(std::io::Error::new(std::io::ErrorKind::InvalidData, reason))
-    })
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(String::from_utf8(bytes).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        Diagnostic::of_file(
+            "E001",
+            path.display().to_string(),
+            format!("the file is not UTF-8 text from byte {place} on"),
+        )
+        .with_help("save it as UTF-8")
+    }))
 }

@@ -59,7 +59,10 @@ impl Limits {
 pub fn settings(file: Option<&Path>, environment: &dyn Environment) -> Result<Settings, CliError> {
     let path = file.map_or_else(|| PathBuf::from(SETTINGS), Path::to_owned);
     let text = match read(&path) {
-        Ok(text) => Some(text),
+        Ok(Ok(text)) => Some(text),
+        Ok(Err(wrong)) => {
+            return Err(CliError::usage(format!("{}: {}", path.display(), wrong.message), "save it as UTF-8"));
+        }
         Err(CliError::Read { source, .. }) if file.is_none() && source.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };

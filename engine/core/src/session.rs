@@ -1,5 +1,7 @@
 //! One function builds the session of every role: run, plan, test and query.
 
+mod overflow;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -96,5 +98,5 @@ pub async fn physical(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let mut state: SessionState = session.state();
     state.execution_props_mut().query_execution_start_time = Some(now);
-    Ok(state.create_physical_plan(plan).await?)
+    Ok(overflow::checked(state.create_physical_plan(plan).await?)?)
 }

@@ -209,6 +209,10 @@ impl Sink for FilesSink {
         format!("files {} {:?} {} {encrypted}", target.location.url, target.layout, target.codec.extension())
     }
 
+    fn keys(&self) -> Option<Keys> {
+        self.target.keys.clone()
+    }
+
     fn to_be_made(&self) -> bool {
         self.target.encrypted && self.target.keys.is_none()
     }

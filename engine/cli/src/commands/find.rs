@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
+use restow_spec::diagnostic::Diagnostic;
 
 use crate::app::read;
 use crate::error::CliError;
@@ -14,12 +15,12 @@ const LEFT_OUT: [&str; 2] = ["target", "node_modules"];
 const GLOB: [char; 4] = ['*', '?', '[', '{'];
 
 /// A file that may hold pipelines.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 pub struct Found {
     /// As the user would name it.
     pub path: PathBuf,
-    /// Its text.
-    pub text: String,
+    /// Its text, or why it is none.
+    pub text: Result<String, Diagnostic>,
 }
 
 impl Found {
@@ -52,7 +53,7 @@ pub fn find(paths: &[String]) -> Result<(Vec<Found>, usize), CliError> {
             }
             let text = read(&file)?;
             let file = Found { path: file, text };
-            if named || file.is_markdown() || looks_like_pipeline(&file.text) {
+            if named || file.is_markdown() || file.text.as_deref().map_or(true, looks_like_pipeline) {
                 found.push(file);
             } else {
                 others += 1;

@@ -55,11 +55,15 @@ pub fn lint(app: &App, arguments: &LintArgs) -> Result<u8, CliError> {
 
 fn check(file: &Found, options: &LoadOptions<'_>) -> (u64, Vec<Diagnostic>) {
     let path = file.path.display().to_string();
+    let text = match &file.text {
+        Ok(text) => text,
+        Err(diagnostic) => return (1, vec![diagnostic.clone()]),
+    };
     if file.is_markdown() {
-        let blocks = load_markdown(&path, &file.text, options);
+        let blocks = load_markdown(&path, text, options);
         return (blocks.len() as u64, blocks.into_iter().flat_map(|block| block.diagnostics).collect());
     }
-    (1, load(&path, &file.text, options).1)
+    (1, load(&path, text, options).1)
 }
 
 fn print(app: &App, format: LintFormat, diagnostic: &Diagnostic) {

@@ -34,7 +34,7 @@ pub async fn run(app: &App, arguments: &RunArgs) -> Result<u8, CliError> {
         return Ok(exit::DONE);
     }
     let settings = app.settings()?;
-    let selection = selection(&arguments.selection);
+    let selection = selection(&arguments.selection)?;
     let mut code = exit::DONE;
     for mut pipeline in pipelines {
         own_state(&mut pipeline, &settings);
@@ -56,8 +56,8 @@ pub async fn run(app: &App, arguments: &RunArgs) -> Result<u8, CliError> {
 }
 
 /// `--objects` and `--properties`.
-pub fn selection(arguments: &SelectionArgs) -> Selection {
-    Selection::parse(&arguments.objects, &arguments.properties)
+pub fn selection(arguments: &SelectionArgs) -> Result<Selection, CliError> {
+    Ok(Selection::parse(&arguments.objects, &arguments.properties)?)
 }
 
 /// The settings say where run state goes where neither the pipeline nor its sink does.

@@ -61,11 +61,15 @@ pub async fn test(app: &App, arguments: &TestArgs) -> Result<u8, CliError> {
 
 fn pipelines(file: &Found, options: &LoadOptions<'_>) -> Vec<(Option<Pipeline>, Vec<Diagnostic>)> {
     let path = file.path.display().to_string();
+    let text = match &file.text {
+        Ok(text) => text,
+        Err(diagnostic) => return vec![(None, vec![diagnostic.clone()])],
+    };
     if file.is_markdown() {
-        let blocks = load_markdown(&path, &file.text, options);
+        let blocks = load_markdown(&path, text, options);
         return blocks.into_iter().map(|block| (block.pipeline, block.diagnostics)).collect();
     }
-    vec![load(&path, &file.text, options)]
+    vec![load(&path, text, options)]
 }
 
 fn print(app: &App, pipeline: &Pipeline, outcome: &TestOutcome) {

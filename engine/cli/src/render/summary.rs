@@ -46,12 +46,19 @@ fn figures(out: &mut String, summary: &RunSummary) {
     let SplitCounts { scanned, filtered, written, skipped, rejected, bytes_read, .. } = summary.counts;
     let source = if bytes_read > 0 { format!(", {} read", bytes(bytes_read)) } else { String::new() };
     line(out, "scanned", &format!("{}{source}", counted(scanned, "row")));
+    if !summary.pushed.is_empty() {
+        let filters = summary.pushed.join(" AND ");
+        line(out, "pushed", &format!("{filters}: rows that the source left out were not scanned"));
+    }
     line(out, "filtered", &grouped(filtered));
     line(out, "written", &grouped(written));
     if skipped > 0 {
         line(out, "skipped", &grouped(skipped));
     }
     line(out, "rejected", &grouped(rejected));
+    if let Some(node) = &summary.uncounted {
+        line(out, "counts", &format!("{node} makes more or fewer rows of those scanned; only both ends are checked"));
+    }
     line(out, "stored", &stored(summary));
     line(out, "time", &format!("{}, {}", seconds(summary.seconds), rate(scanned, bytes_read, summary.seconds)));
 }
@@ -115,6 +122,8 @@ mod tests {
             resumed: false,
             snapshot: Some("20260131T023000Z-k7q2mzx4ab".into()),
             counts,
+            pushed: vec!["population > Int64(5)".into()],
+            uncounted: None,
             plain_bytes: 12_400_000,
             stored_bytes: 3_100_000,
             seconds: 1.2,
@@ -140,6 +149,7 @@ quickstart: done, but not everything
   made      a snapshot in backups
   snapshot  20260131T023000Z-k7q2mzx4ab
   scanned   4,000 rows, 9.8 MB read
+  pushed    population > Int64(5): rows that the source left out were not scanned
   filtered  5
   written   3,994
   rejected  1

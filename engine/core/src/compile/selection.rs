@@ -22,19 +22,23 @@ pub struct Selection {
 
 impl Selection {
     /// Reads the texts of `--objects` (`[dataset/]id,...`) and `--properties` (`a,b`).
-    pub fn parse(objects: &[String], properties: &[String]) -> Self {
+    ///
+    /// # Errors
+    /// A text names nothing (an unset variable of a shell, mostly): it must not come to mean everything.
+    pub fn parse(objects: &[String], properties: &[String]) -> Result<Self> {
         let mut selection = Self::default();
         for text in objects {
             let (dataset, ids) = match text.split_once('/') {
                 Some((dataset, ids)) => (Some(dataset.to_owned()), ids),
                 None => (None, text.as_str()),
             };
-            let ids = ids.split(',').map(str::trim).filter(|id| !id.is_empty());
-            selection.objects.extend(ids.map(|id| (dataset.clone(), id.to_owned())));
+            let ids = named("--objects", "id", text, ids)?;
+            selection.objects.extend(ids.into_iter().map(|id| (dataset.clone(), id)));
         }
-        let names = properties.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|name| !name.is_empty());
-        selection.properties.extend(names.map(str::to_owned));
-        selection
+        for text in properties {
+            selection.properties.extend(named("--properties", "column", text, text)?);
+        }
+        Ok(selection)
     }
 
     /// Whether anything of this dataset is wanted.
@@ -108,5 +112,32 @@ pub fn lineage_of(plan: &LogicalPlan) -> BTreeMap<String, String> {
             .filter_map(|(expr, field)| Some((field.name().clone(), origin(expr)?.to_owned())))
             .collect(),
         other => other.schema().fields().iter().map(|field| (field.name().clone(), field.name().clone())).collect(),
+    }
+}
+/// The names of a list with commas; at least one.
+fn named(flag: &str, what: &str, text: &str, list: &str) -> Result<Vec<String>> {
+    let names: Vec<String> =
+        list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    if names.is_empty() {
+        return Err(EngineError::usage(format!("{flag} {text:?} names no {what}"))
+            .with_hint(format!("leave {flag} out to take everything; nothing was read or written")));
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_list_is_not_everything() {
+        let parse = |objects: &str, properties: &str| Selection::parse(&[objects.into()], &[properties.into()]);
+        let selection = parse("cities/a, b,", "x,y").unwrap();
+        let of = Some("cities".to_owned());
+        assert_eq!(selection.objects, [(of.clone(), "a".to_owned()), (of, "b".to_owned())]);
+        assert_eq!(selection.properties, ["x", "y"]);
+        for (objects, properties) in [("", "x"), (",", "x"), ("cities/", "x"), ("a", ""), ("a", " , ")] {
+            assert_eq!(parse(objects, properties).unwrap_err().class(), crate::error::ExitClass::Usage);
+        }
     }
 }

@@ -30,6 +30,19 @@ pub enum Shape {
     },
 }
 
+impl Shape {
+    /// What multiplies or merges rows between scan and sink, so that their numbers need not be the same. A node that only
+    /// orders rows does not.
+    pub fn changes_count(&self) -> Option<String> {
+        match self {
+            Self::PerSplit { multiplies: true } => Some("UnnestExec".to_owned()),
+            Self::PerSplit { multiplies: false } => None,
+            Self::Gathered { because } if ["SortExec", "SortPreservingMergeExec"].contains(&because.as_str()) => None,
+            Self::Gathered { because } => Some(because.clone()),
+        }
+    }
+}
+
 /// Finds the shape of a plan. Only nodes that are known to map rows one by one count as such; anything else gathers.
 pub fn shape_of(plan: &Arc<dyn ExecutionPlan>) -> Shape {
     let mut node = plan;

@@ -80,8 +80,12 @@ pub(super) async fn begin(request: &RunRequest<'_>, opened: &OpenedPipeline, ask
             abandon(opened, &intent).await?;
             continue;
         }
-        let fits = intent.source_fingerprint == asked.source && young(request, intent.created);
-        if fits && let Some(begun) = take_up(request, opened, intent).await? {
+        let run = intent.run_id.clone();
+        if intent.source_fingerprint != asked.source {
+            request.progress.say(&format!("run {run} is not taken up: its source has changed since"));
+        } else if !young(request, intent.created) {
+            request.progress.say(&format!("run {run} is not taken up: it is older than `resume_within`"));
+        } else if let Some(begun) = take_up(request, opened, intent).await? {
             return Ok(begun);
         }
     }

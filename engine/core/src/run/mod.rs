@@ -59,7 +59,11 @@ pub async fn run(request: RunRequest<'_>) -> Result<RunSummary> {
     let outcomes = datasets::write_all(&request, &opened, &begun, &writing).await?;
     let failures = failures(&outcomes);
     if let Some(error) = verdict(request.pipeline.on_error.dataset, &outcomes, failures) {
-        return Err(error);
+        let safe = match opened.sink.run_state() {
+            Some(_) => "nothing was committed; earlier snapshots are untouched",
+            None => "the target is not finished: it has no complete export; the source is untouched",
+        };
+        return Err(if error.hint().is_some() { error } else { error.with_hint(safe) });
     }
     rejects::copy(&request, &opened, &outcomes).await?;
     let committed = commit(&request, &opened, &begun, &outcomes).await?;
@@ -132,7 +136,9 @@ fn verdict(
         (failures > 0 && (all_failed || policy == DatasetFailure::Fail)).then(|| errors().next()).flatten()
     })?;
     let mut error = EngineError::new(fatal.class(), fatal.message()).with_retry(fatal.retry());
-    error = error.with_hint(fatal.hint().unwrap_or("nothing was committed; earlier snapshots are untouched"));
+    if let Some(hint) = fatal.hint() {
+        error = error.with_hint(hint);
+    }
     if let Some(place) = fatal.place() {
         error = error.at(place.pointer.clone());
     }

@@ -47,7 +47,7 @@ pub async fn open_pipeline(pipeline: &Pipeline, registry: &Registry, context: &O
     let session = session(registry, limits)?;
     let state = match sink.run_state() {
         Some(state) => state,
-        None => own_state(pipeline, context, source.as_ref())?,
+        None => own_state(pipeline, context, source.as_ref(), sink.as_ref())?,
     };
     Ok(OpenedPipeline { source, sink, session, state })
 }
@@ -69,15 +69,25 @@ pub(super) async fn make_sink(opened: OpenedPipeline, request: &RunRequest<'_>) 
     let progress = Arc::clone(&request.progress);
     let context = SinkContext { open: request.context.clone(), may_create: true, progress };
     let sink = open_sink(request.pipeline, request.registry, &context).await?;
-    let state = sink.run_state().unwrap_or(opened.state);
+    let state = match sink.run_state() {
+        Some(state) => state,
+        None => own_state(request.pipeline, &request.context, opened.source.as_ref(), sink.as_ref())?,
+    };
     Ok(OpenedPipeline { sink, state, ..opened })
 }
 
-fn own_state(pipeline: &Pipeline, context: &OpenContext, source: &dyn Source) -> Result<RunStateStore> {
+/// Sealed where source or sink is encrypted: intents and rejects hold values.
+fn own_state(
+    pipeline: &Pipeline,
+    context: &OpenContext,
+    source: &dyn Source,
+    sink: &dyn Sink,
+) -> Result<RunStateStore> {
     let url = match &pipeline.state {
         Some(url) => url.clone(),
         None => context.directory.join(DEFAULT_STATE).display().to_string(),
     };
     let options = StoreOptions { environment: context.store_environment(), ..StoreOptions::default() };
-    Ok(RunStateStore::at(location::open(&url, &options)?, source.keys().as_ref()))
+    let keys = sink.keys().or_else(|| source.keys());
+    Ok(RunStateStore::at(location::open(&url, &options)?, keys.as_ref()))
 }

@@ -9,7 +9,7 @@ use super::datasets::Writing;
 use super::intent::Begun;
 use crate::error::EngineError;
 use crate::exec::CountPoint;
-use crate::stage::{CommitReport, Committed, DatasetOutcome, Receipt, SplitCounts};
+use crate::stage::{CommitReport, Committed, DatasetOutcome, Pushdown, Receipt, SplitCounts};
 
 /// How a run ended that committed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,6 +36,11 @@ pub struct RunSummary {
     pub snapshot: Option<String>,
     /// The figures of all datasets.
     pub counts: SplitCounts,
+    /// Filters that the source evaluates too: rows that it left out were never scanned.
+    pub pushed: Vec<String>,
+    /// Why scanned and written rows cannot be compared one by one, where they cannot: rows are multiplied or merged on the
+    /// way, and only both ends are checked.
+    pub uncounted: Option<String>,
     /// Bytes of the written rows in memory (Arrow).
     pub plain_bytes: u64,
     /// Stored bytes of the data.
@@ -112,6 +117,8 @@ impl RunSummary {
             resumed: begun.resumed,
             snapshot: committed.snapshot,
             counts,
+            pushed: pushed(writing),
+            uncounted: uncounted(writing),
             plain_bytes,
             stored_bytes,
             seconds: took.as_secs_f64(),
@@ -137,6 +144,20 @@ fn dataset_summary(outcome: &DatasetOutcome) -> DatasetSummary {
         stored_bytes: outcome.receipts.iter().map(|receipt| receipt.output.stored_bytes).sum(),
         failure: outcome.failure.clone(),
     }
+}
+
+fn pushed(writing: &Writing) -> Vec<String> {
+    let mut filters: Vec<String> = Vec::new();
+    for (filter, pushdown) in writing.compiled.iter().flat_map(|dataset| &dataset.pushed) {
+        if *pushdown != Pushdown::No && !filters.contains(filter) {
+            filters.push(filter.clone());
+        }
+    }
+    filters
+}
+
+fn uncounted(writing: &Writing) -> Option<String> {
+    writing.compiled.iter().find_map(|dataset| dataset.shape.changes_count())
 }
 
 /// An id is missing only where no dataset had it.

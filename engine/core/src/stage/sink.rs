@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::execution::TaskContext;
 use restow_spec::pipeline::Component;
+use restow_store::keys::Keys;
 use restow_store::repository::SnapshotId;
 use restow_store::run_state::RunStateStore;
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,11 @@ pub trait Sink: fmt::Debug + Send + Sync {
 
     /// Where the run keeps its state: the sink's own repository, or `None` for the pipeline's `state:`.
     fn run_state(&self) -> Option<RunStateStore> {
+        None
+    }
+
+    /// The keys of an encrypted target that is no repository: run state beside it is sealed with them.
+    fn keys(&self) -> Option<Keys> {
         None
     }
 

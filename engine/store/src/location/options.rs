@@ -48,11 +48,13 @@ impl fmt::Debug for StoreOptions {
 
 /// One request may take this long, ...
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// ... and no new attempt is made after this time, so that an unreachable store is reported within five minutes.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(150);
+/// ... and no new attempt is made after this time. The attempts that a pipeline asks for are made above this.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Attempts below one operation: a lost connection costs no split.
+const RETRIES: usize = 3;
 
 fn retry() -> RetryConfig {
-    RetryConfig { backoff: BackoffConfig::default(), max_retries: 10, retry_timeout: RETRY_TIMEOUT }
+    RetryConfig { backoff: BackoffConfig::default(), max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT }
 }
 
 fn client(allow_http: bool) -> ClientOptions {
