@@ -24,6 +24,8 @@ mod tap;
 mod writer;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
