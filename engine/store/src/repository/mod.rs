@@ -26,6 +26,8 @@ mod tap;
 mod writer;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod keyring_tests;
 #[cfg(test)]
 pub(crate) mod testing;
