@@ -80,35 +80,38 @@ async fn create(place: &Place, plan: &str, encrypted: bool) -> Result<(), Reposi
 /// A store that ignores the precondition of a creation, in each of the ways it can, is refused with the remedy.
 #[tokio::test]
 async fn a_store_without_create_if_absent_is_refused_at_creation() {
-    let mut cases = 0;
-    for backend in BACKENDS {
-        for encrypted in [false, true] {
-            for plan in [
-                // It replaces what is there and says nothing.
-                "put:*=lie(overwrite)",
-                // It keeps what is there and says that it was replaced.
-                "put:*=lie(keep)",
-                // It says that something is there where nothing is.
-                "put:*=lie(exists)",
-                // It keeps nothing, half, or something else.
-                "put:*=lie",
-                "put:*=lie(half)",
-                "put:*=lie(corrupt)",
-            ] {
-                let place = Place::new(backend);
-                let error = create(&place, plan, encrypted).await.expect_err(plan);
-                assert!(matches!(error, RepositoryError::NoCreateIfAbsent { .. }), "{plan}: {error}");
-                assert_eq!(error.exit_class(), ExitClass::Refused, "{plan}: {error}");
-                assert!(error.to_string().contains("use a store with conditional writes"), "{plan}: {error}");
-                assert!(place.objects().await.is_empty(), "{plan}: nothing is left");
-                cases += 1;
-            }
+    let plans = [
+        // It replaces what is there and says nothing.
+        "put:*=lie(overwrite)",
+        // It keeps what is there and says that it was replaced.
+        "put:*=lie(keep)",
+        // It says that something is there where nothing is.
+        "put:*=lie(exists)",
+        // It keeps nothing, half, or something else.
+        "put:*=lie",
+        "put:*=lie(half)",
+        "put:*=lie(corrupt)",
+    ];
+    let cases = BACKENDS.into_iter().flat_map(|backend| {
+        [false, true].into_iter().flat_map(move |encrypted| plans.map(|plan| (backend, encrypted, plan)))
+    });
+    let done: Vec<()> = stream::iter(cases)
+        .map(|(backend, encrypted, plan)| async move {
             let place = Place::new(backend);
+            let error = create(&place, plan, encrypted).await.expect_err(plan);
+            assert!(matches!(error, RepositoryError::NoCreateIfAbsent { .. }), "{plan}: {error}");
+            assert_eq!(error.exit_class(), ExitClass::Refused, "{plan}: {error}");
+            assert!(error.to_string().contains("use a store with conditional writes"), "{plan}: {error}");
+            assert!(place.objects().await.is_empty(), "{plan}: nothing is left");
+            // The same place on a store that keeps the promise.
             create(&place, "none", encrypted).await.unwrap();
-            assert!(place.objects().await.keys().all(|path| !path.contains("probe")), "nothing of the probe is left");
-        }
-    }
-    println!("stores that break the promise of create-if-absent: {cases} refused");
+            assert!(place.objects().await.keys().all(|path| !path.contains("probe")), "{plan}: a probe is left");
+        })
+        // Creations that meet something are tried again for six seconds.
+        .buffer_unordered(100)
+        .collect()
+        .await;
+    println!("stores that break the promise of create-if-absent: {} refused", done.len());
 }
 
 /// A lost reply to the probe's own creations is no reason to refuse a store that is right.
