@@ -154,3 +154,54 @@ async fn an_object_found_by_create_is_durable_before_it_is_reported() {
     fs.power_cut();
     assert_eq!(std::fs::read(path.join("manifest")).unwrap(), b"first");
 }
+
+/// A file system on which another process removes the empty `tmp` whenever it is made, some times.
+#[derive(Debug)]
+struct Vanishing(std::sync::atomic::AtomicI32);
+
+impl Fs for Vanishing {
+    fn create_new(&self, path: &FsPath) -> std::io::Result<Box<dyn fs::FsFile>> {
+        RealFs.create_new(path)
+    }
+
+    fn link(&self, from: &FsPath, to: &FsPath) -> std::io::Result<()> {
+        RealFs.link(from, to)
+    }
+
+    fn rename(&self, from: &FsPath, to: &FsPath) -> std::io::Result<()> {
+        RealFs.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &FsPath) -> std::io::Result<()> {
+        RealFs.remove_file(path)
+    }
+
+    fn create_dir(&self, path: &FsPath) -> std::io::Result<()> {
+        RealFs.create_dir(path)?;
+        if path.ends_with("tmp") && self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) > 0 {
+            RealFs.remove_dir(path)?;
+        }
+        Ok(())
+    }
+
+    fn remove_dir(&self, path: &FsPath) -> std::io::Result<()> {
+        RealFs.remove_dir(path)
+    }
+
+    fn sync_dir(&self, path: &FsPath) -> std::io::Result<()> {
+        RealFs.sync_dir(path)
+    }
+
+    fn sweep_stale(&self, dir: &FsPath) {
+        RealFs.sweep_stale(dir);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_goes_removes_tmp_under_another_one() {
+    let (_dir, path) = directory();
+    let local = LocalStore::with_fs(&path, Arc::new(Vanishing(3.into()))).unwrap();
+    local.put(&root(&path).join("x"), "x".into()).await.unwrap();
+    let local = LocalStore::with_fs(path.join("other"), Arc::new(Vanishing(3.into()))).unwrap();
+    local.put_multipart(&root(&path).join("other").join("y")).await.unwrap();
+}

@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::LocalError;
 use super::fs::{Fs, FsFile, TEMP_PREFIX};
 
+/// How often a directory that vanishes is made again.
+const VANISHING: usize = 16;
+
 /// Whether publishing may replace an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Publish {
@@ -43,7 +46,7 @@ impl DurableWriter {
         let dir = self.temp_dir();
         let path = dir.join(format!("{TEMP_PREFIX}{}", uuid::Uuid::new_v4().simple()));
         // A store that is dropped removes an empty `tmp`, so it may vanish between the two calls.
-        for _ in 0..16 {
+        for _ in 0..VANISHING {
             match self.fs.create_new(&path) {
                 Ok(file) => return Ok(Staged { fs: Arc::clone(&self.fs), file: Some(file), path }),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -79,9 +82,10 @@ impl DurableWriter {
             self.in_dir(parent, || self.fs.link(from, to))?.or_else(|e| self.explain_link(e, mode, parent, to))?;
             return self.sync_dir(parent);
         }
-        self.ensure_dir(&self.temp_dir(), true)?;
-        let temp = self.temp_dir().join(format!("{TEMP_PREFIX}{}", uuid::Uuid::new_v4().simple()));
-        self.fs.link(from, &temp).map_err(LocalError::io("copy", from))?;
+        let dir = self.temp_dir();
+        let temp = dir.join(format!("{TEMP_PREFIX}{}", uuid::Uuid::new_v4().simple()));
+        self.ensure_dir(&dir, true)?;
+        self.in_dir(&dir, || self.fs.link(from, &temp))?.map_err(LocalError::io("copy", from))?;
         self.rename(&temp, to).inspect_err(|_| {
             let _ = self.fs.remove_file(&temp);
         })
@@ -143,6 +147,17 @@ impl DurableWriter {
         if !again && known(dir) {
             return Ok(());
         }
+        // Another store on this directory that is dropped removes an empty `tmp`, at any moment.
+        for _ in 1..VANISHING {
+            match self.make_dir(dir) {
+                Err(LocalError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                other => return other,
+            }
+        }
+        self.make_dir(dir)
+    }
+
+    fn make_dir(&self, dir: &Path) -> Result<(), LocalError> {
         let mut chain = Vec::new();
         for ancestor in dir.ancestors() {
             if ancestor == self.base {

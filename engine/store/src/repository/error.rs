@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::path::PathBuf;
 
 use super::clear::ClearError;
+use super::small::NotKept;
 use super::{FORMAT, SnapshotId};
 use crate::blocks::BlockError;
 use crate::container::ContainerError;
@@ -316,7 +317,7 @@ fn certain_class(error: &(dyn StdError + 'static)) -> Option<ExitClass> {
     if let Some(e) = error.downcast_ref::<Injected>() {
         return Some(e.class());
     }
-    (error.is::<BlockError>() || error.is::<ClearError>()).then_some(ExitClass::Tampered)
+    (error.is::<BlockError>() || error.is::<ClearError>() || error.is::<NotKept>()).then_some(ExitClass::Tampered)
 }
 
 fn store_class(error: &object_store::Error) -> ExitClass {

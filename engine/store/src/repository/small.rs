@@ -20,20 +20,39 @@ const PATIENCE: Duration = Duration::from_secs(100);
 /// What came of a creation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Creation {
-    /// The object is ours.
+    /// The object is ours, and reads as it was given.
     Created,
-    /// Another object was there. It may be our own, where the reply to an earlier attempt was lost.
+    /// Something else is there. It may be our own, where the reply to an earlier attempt was lost.
     Exists(Bytes),
 }
 
-/// Creates an object if there is none. `object_store` does not repeat such a request, because it cannot know whether a
+/// A store said that it created an object, and does not have it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the store says that it created {path}, but it is not there when it is read back; this store loses data; what was \
+     reported before is as safe as it was"
+)]
+pub(crate) struct NotKept {
+    path: String,
+}
+
+/// Creates an object if there is none, and reads it back: what is reported rests on it. `object_store` does not repeat such a request, because it cannot know whether a
 /// request without a reply was carried out; here it is repeated, since the caller compares what is there.
 pub(crate) async fn create(store: &dyn ObjectStore, path: &Path, bytes: &Bytes) -> Result<Creation> {
     let begin = Instant::now();
     let mut pause = Duration::from_millis(50);
     loop {
         let error = match store.put_opts(path, bytes.clone().into(), PutMode::Create.into()).await {
-            Ok(_) => return Ok(Creation::Created),
+            Ok(_) => match read(store, path).await {
+                Ok(found) if found == *bytes => return Ok(Creation::Created),
+                Ok(found) => return Ok(Creation::Exists(found)),
+                Err(Error::NotFound { .. }) => {
+                    let source = Box::new(NotKept { path: path.to_string() });
+                    return Err(Error::Generic { store: "restow", source });
+                }
+                Err(e) if exit_class_of(&e) == ExitClass::Unreachable => e,
+                Err(e) => return Err(e),
+            },
             Err(taken @ Error::AlreadyExists { .. }) => match read(store, path).await {
                 Ok(found) => return Ok(Creation::Exists(found)),
                 // S3 answers so while another creation is under way that may still fail.

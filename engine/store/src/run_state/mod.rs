@@ -31,7 +31,7 @@ use crate::repository::{
 };
 
 pub use records::{Claim, Intent, OpenRuns, Outcome, PutReceipt, Receipt};
-use records::{ClaimRecord, OutcomeRecord};
+use records::{ClaimRecord, OutcomeRecord, ReceiptRecord};
 
 /// Requests under way at once while state is read.
 const READS: usize = 8;
@@ -97,7 +97,11 @@ impl RunStateStore {
 
     /// The intent of a run.
     pub async fn intent(&self, run_id: &str) -> Result<Option<Intent>, RepositoryError> {
-        self.load(&self.run_object(run_id, "intent.json")?).await
+        let object = self.run_object(run_id, "intent.json")?;
+        match self.load::<Intent>(&object).await? {
+            Some(intent) if intent.run_id != run_id => Err(self.tampered(&object, "it is the intent of another run")),
+            found => Ok(found),
+        }
     }
 
     /// The runs without outcome, newest first. Inside a repository a run whose snapshot has a manifest, committed or
@@ -136,8 +140,9 @@ impl RunStateStore {
     /// Creates receipt `receipt.n` of a split. The one that exists already wins.
     pub async fn put_receipt(&self, run_id: &str, receipt: &Receipt) -> Result<PutReceipt, RepositoryError> {
         let object = format!("{}/{}.json", self.receipt_folder(run_id, receipt)?, receipt.n);
-        let Some(found) = self.create(&object, receipt).await? else { return Ok(PutReceipt::Created) };
-        let found: Receipt = self.parse(&object, &found)?;
+        let record = ReceiptRecord { run_id: run_id.to_owned(), receipt: receipt.clone() };
+        let Some(found) = self.create(&object, &record).await? else { return Ok(PutReceipt::Created) };
+        let found = self.of_run(run_id, &object, self.parse(&object, &found)?)?;
         let same = (&found.phase, &found.dataset, &found.split, found.n)
             == (&receipt.phase, &receipt.dataset, &receipt.split, receipt.n);
         match same {
@@ -169,8 +174,8 @@ impl RunStateStore {
         futures::stream::iter(highest)
             .map(|(split, n)| async move {
                 let object = format!("{split}/{n}.json");
-                let receipt: Receipt =
-                    self.load(&object).await?.ok_or_else(|| self.tampered(&object, "it vanished"))?;
+                let record = self.load(&object).await?.ok_or_else(|| self.tampered(&object, "it vanished"))?;
+                let receipt = self.of_run(run_id, &object, record)?;
                 match self.receipt_folder(run_id, &receipt)? == split && receipt.n == n {
                     true => Ok(receipt),
                     false => Err(self.tampered(&object, "it is the receipt of another split")),
@@ -201,14 +206,29 @@ impl RunStateStore {
         let record = OutcomeRecord { format: FORMAT.to_owned(), run_id: run_id.to_owned(), outcome };
         match self.create(&object, &record).await? {
             None => Ok(outcome),
-            Some(found) => Ok(self.parse::<OutcomeRecord>(&object, &found)?.outcome),
+            Some(found) => self.ended(run_id, &object, &self.parse(&object, &found)?),
         }
     }
 
     /// How a run ended, where `outcome.json` says so.
     pub async fn outcome_of(&self, run_id: &str) -> Result<Option<Outcome>, RepositoryError> {
-        let found: Option<OutcomeRecord> = self.load(&self.run_object(run_id, "outcome.json")?).await?;
-        Ok(found.map(|record| record.outcome))
+        let object = self.run_object(run_id, "outcome.json")?;
+        let found: Option<OutcomeRecord> = self.load(&object).await?;
+        found.map(|record| self.ended(run_id, &object, &record)).transpose()
+    }
+
+    fn ended(&self, run_id: &str, object: &str, record: &OutcomeRecord) -> Result<Outcome, RepositoryError> {
+        match record.run_id == run_id {
+            true => Ok(record.outcome),
+            false => Err(self.tampered(object, "it is the outcome of another run")),
+        }
+    }
+
+    fn of_run(&self, run_id: &str, object: &str, record: ReceiptRecord) -> Result<Receipt, RepositoryError> {
+        match record.run_id == run_id {
+            true => Ok(record.receipt),
+            false => Err(self.tampered(object, "it is a receipt of another run")),
+        }
     }
 
     /// Claims a run for this process: every earlier claim is void from now on.
@@ -253,11 +273,7 @@ impl RunStateStore {
 
     async fn open_run(&self, run_id: &str) -> Result<Option<Intent>, RepositoryError> {
         let Some(intent) = self.intent(run_id).await? else { return Ok(None) };
-        if intent.run_id != run_id {
-            return Err(self.tampered(&self.run_object(run_id, "intent.json")?, "it is the intent of another run"));
-        }
-        let outcome = self.run_object(run_id, "outcome.json")?;
-        if self.is_there(&outcome).await? {
+        if self.outcome_of(run_id).await?.is_some() {
             return Ok(None);
         }
         if self.repository.is_some() && self.is_there(&paths::manifest(&intent.snapshot_id)).await? {

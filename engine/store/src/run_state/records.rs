@@ -95,6 +95,15 @@ pub struct Receipt {
     pub created: Option<DateTime<Utc>>,
 }
 
+/// A receipt as it is stored, with the run that it belongs to: in a plain state nothing else tells the receipts of two
+/// runs apart.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ReceiptRecord {
+    pub(super) run_id: String,
+    #[serde(flatten)]
+    pub(super) receipt: Receipt,
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -187,3 +187,30 @@ async fn rejects_are_written_beside_the_receipts() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn objects_of_another_run_are_noticed() {
+    states(async |state| {
+        let store = Arc::clone(&state.location().store);
+        for run in ["a", "b"] {
+            state.begin(&intent(run)).await.unwrap();
+            state.put_receipt(run, &receipt("d", "s", 1)).await.unwrap();
+            state.outcome(run, Outcome::Done).await.unwrap();
+        }
+        state.begin(&intent("c")).await.unwrap();
+        assert!(state.open_runs().await.unwrap().damaged.is_empty());
+        let objects: Vec<_> = store.list(Some(&state.location().path("runs/a").unwrap())).try_collect().await.unwrap();
+        for meta in &objects {
+            let to = Path::from(meta.location.as_ref().replace("runs/a", "runs/b"));
+            store.copy(&meta.location, &to).await.unwrap();
+        }
+        assert_eq!(state.intent("b").await.unwrap_err().exit_class(), ExitClass::Tampered);
+        assert_eq!(state.receipts("b").await.unwrap_err().exit_class(), ExitClass::Tampered);
+        assert_eq!(state.put_receipt("b", &receipt("d", "s", 1)).await.unwrap_err().exit_class(), ExitClass::Tampered);
+        assert_eq!(state.outcome_of("b").await.unwrap_err().exit_class(), ExitClass::Tampered);
+        assert_eq!(state.outcome("b", Outcome::Done).await.unwrap_err().exit_class(), ExitClass::Tampered);
+        let open = state.open_runs().await.unwrap();
+        assert_eq!((open.intents.len(), open.damaged.len()), (1, 1), "{open:?}");
+    })
+    .await;
+}
