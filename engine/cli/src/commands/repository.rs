@@ -71,7 +71,8 @@ fn key_source(app: &App, arguments: &RepositoryCreateArgs) -> Option<KeySource> 
     Some(KeySource::Key(Zeroizing::new(key)))
 }
 
-fn show_recovery_key(app: &App, key: &RecoveryKey) {
+/// Shows a recovery key, which is in no other place.
+pub(super) fn show_recovery_key(app: &App, key: &RecoveryKey) {
     let text = key.text();
     if app.console.is_json() {
         app.console.record("recovery_key", &json!({ "recovery_key": text.as_str() }));
@@ -82,7 +83,11 @@ fn show_recovery_key(app: &App, key: &RecoveryKey) {
 
 /// Shows what a repository is.
 pub async fn info(app: &App, arguments: &RepositoryInfoArgs) -> Result<u8, CliError> {
-    let named = RepositoryArgs { repository: arguments.url.clone(), key_file: arguments.key_file.clone() };
+    let named = RepositoryArgs {
+        repository: arguments.url.clone(),
+        key_file: arguments.key_file.clone(),
+        passphrase_file: arguments.passphrase_file.clone(),
+    };
     let mut target = Target::of(app, &named)?;
     let repository = target.open(app).await?;
     let snapshots = if repository.location().lists { Some(repository.snapshots().await?) } else { None };
