@@ -10,6 +10,9 @@ pub mod filter;
 pub mod repository;
 pub mod transform;
 
+#[cfg(test)]
+mod round_trip;
+
 use restow_core::stage::Registry;
 
 /// All stages of this build.

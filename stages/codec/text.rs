@@ -74,8 +74,13 @@ impl Decimal {
 
 /// Whether the text means exactly the shortest decimal of this float. `1`, `1.0` and `10e-1` mean the same; `0` and `-0`
 /// do not.
-pub(super) fn means<T: fmt::LowerExp>(text: &str, float: T) -> bool {
+pub(super) fn means<T: fmt::LowerExp + fmt::Display>(text: &str, float: T) -> bool {
     let mut shortest = Stack::default();
+    // Most files are written by printers that give the same text: the comparison by value costs several times as much.
+    if write!(shortest, "{float}").is_ok() && shortest.as_str() == text {
+        return true;
+    }
+    shortest = Stack::default();
     if write!(shortest, "{float:e}").is_err() {
         return false;
     }

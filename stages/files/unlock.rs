@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
-use restow_core::stage::OpenContext;
+use restow_core::stage::{OpenContext, SinkContext};
 use restow_core::{EngineError, ExitClass, Result};
 use restow_store::container::{EncryptedStore, MAGIC, plain_len};
 use restow_store::keys::{self, KeyError, KeyFileState, KeySource, Keys, RepositoryId, Unlocker};
@@ -100,35 +100,26 @@ pub(super) fn layer(store: Arc<dyn ObjectStore>, folder: Path, keys: Keys) -> En
     EncryptedStore::new(store, folder, keys, is_clear).with_movable_files()
 }
 
-/// Keys of an export that is being written, and what the user must be told of them.
-pub(super) struct ExportKeys {
-    /// The keys.
-    pub keys: Keys,
-    /// Messages for the user.
-    pub notices: Vec<String>,
-}
-
 /// Opens the keyring of a target, or makes one where there is none.
 ///
 /// # Errors
 /// The key is wrong or missing, or the keyring cannot be stored.
-pub(super) async fn create_or_open(target: &Location, unlock: &Unlock, context: &OpenContext) -> Result<ExportKeys> {
-    let mut notices = Vec::new();
-    let source = unlock.key_source(context)?;
+pub(super) async fn create_or_open(target: &Location, unlock: &Unlock, context: &SinkContext) -> Result<Keys> {
+    let source = unlock.key_source(&context.open)?;
     let present = read_keys(target.store.as_ref(), &target.root).await?;
     if let (KeySource::KeyFile { path, .. }, KeyFileState::Created) =
         (&source, key_file(&source, present.is_some()).await?)
     {
-        notices.push(format!(
+        context.progress.say(&format!(
             "made the key file {}: keep a copy in another place, without it (or a recovery key) the export cannot be read",
             path.display()
         ));
     }
     let unlocker = blocking(move || source.load()).await?;
     if let Some(bytes) = present {
-        return Ok(ExportKeys { keys: open_keys(bytes, unlocker).await?, notices });
+        return open_keys(bytes, unlocker).await;
     }
-    let recovery_file = unlock.recovery_key_file.as_ref().map(|file| context.directory.join(file));
+    let recovery_file = unlock.recovery_key_file.as_ref().map(|file| context.open.directory.join(file));
     let with_recovery = recovery_file.is_some();
     let making = unlocker.clone();
     let (bytes, keys, recovery) =
@@ -138,15 +129,15 @@ pub(super) async fn create_or_open(target: &Location, unlock: &Unlock, context: 
             EngineError::usage(format!("the recovery key file {} cannot be made: {error}", path.display()))
                 .with_hint("nothing was exported; name a file that does not exist yet")
         })?;
-        notices.push(format!("wrote the recovery key of the export to {}", path.display()));
+        context.progress.say(&format!("wrote the recovery key of the export to {}", path.display()));
     }
     let path = target.root.clone().join(KEYS);
     match target.store.put_opts(&path, bytes.into(), PutMode::Create.into()).await {
-        Ok(_) => Ok(ExportKeys { keys, notices }),
+        Ok(_) => Ok(keys),
         // Another process was faster, or the reply of an earlier attempt was lost: what is there decides.
         Err(object_store::Error::AlreadyExists { .. }) => {
             let there = read_keys(target.store.as_ref(), &target.root).await?.unwrap_or_default();
-            Ok(ExportKeys { keys: open_keys(there, unlocker).await?, notices })
+            open_keys(there, unlocker).await
         }
         Err(error) => Err(error.into()),
     }

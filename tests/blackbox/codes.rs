@@ -241,7 +241,7 @@ fn c14_written_by_a_newer_restow() {
     let header = place.read("repo/repository.json");
     // The object ends with its own SHA-256: a newer restow would write a valid one.
     let body = &header[..header.len() - 78];
-    let edited = body.replacen("1-draft", "9", 1);
+    let edited = body.replacen("\"format\":\"1\"", "\"format\":\"9\"", 1);
     assert_ne!(body, edited, "{header}");
     place.write("body", &edited);
     let digest = Command::new("sha256sum").arg(place.path("body")).output().unwrap().stdout;
@@ -251,7 +251,7 @@ fn c14_written_by_a_newer_restow() {
     place.run(&["catalog", "list", "-r", "repo"]).ends_with(14).says("another restow");
     // Without a digest of its own it is damage, not a newer format.
     std::fs::remove_file(place.path("repo/repository.json")).unwrap();
-    place.write("repo/repository.json", header.replacen("1-draft", "9", 1));
+    place.write("repo/repository.json", header.replacen("\"format\":\"1\"", "\"format\":\"9\"", 1));
     place.run(&["catalog", "list", "-r", "repo"]).ends_with(13);
 }
 

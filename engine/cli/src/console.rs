@@ -2,7 +2,7 @@
 //! standard output.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use restow_spec::diagnostic::{self, Diagnostic, Style};
 use restow_spec::environment::Environment;
@@ -14,16 +14,16 @@ use crate::error::CliError;
 use crate::exit;
 
 /// The two streams and how to use them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Console {
     json: bool,
     quiet: bool,
     colour: bool,
     live: bool,
     /// The first error of standard output; nothing is written to it afterwards.
-    broken: Mutex<Option<io::Error>>,
+    broken: Arc<Mutex<Option<io::Error>>>,
     /// The figures for the last line.
-    summary: Mutex<Map<String, Value>>,
+    summary: Arc<Mutex<Map<String, Value>>>,
 }
 
 impl Console {

@@ -1,18 +1,18 @@
 //! Live figures of a run. The engine counts; only the command line draws.
 
-use std::collections::VecDeque;
+use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::EngineError;
 use crate::stage::Receipt;
 
-/// Messages that were not fetched yet are kept up to this number.
-const MAX_MESSAGES: usize = 256;
+/// Shows a message to the user before it returns.
+type Show = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Counters that everybody may read while the run goes on.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Progress {
     rows: AtomicU64,
     bytes: AtomicU64,
@@ -22,7 +22,7 @@ pub struct Progress {
     expected_rows: AtomicU64,
     expected_splits: AtomicU64,
     taken_over: AtomicU64,
-    messages: Mutex<VecDeque<String>>,
+    show: OnceLock<Show>,
 }
 
 /// The figures at one moment.
@@ -73,20 +73,19 @@ impl Progress {
 
     pub(crate) fn retry(&self, error: &EngineError, tries: u32, pause: Duration) {
         self.retries.fetch_add(1, Relaxed);
-        self.say(format!("{error}; attempt {tries} failed, next in {:.1} s", pause.as_secs_f64()));
+        self.say(&format!("{error}; attempt {tries} failed, next in {:.1} s", pause.as_secs_f64()));
     }
 
-    /// Leaves a message for the user.
-    pub(crate) fn say(&self, message: String) {
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        if messages.len() < MAX_MESSAGES {
-            messages.push_back(message);
+    /// Tells the user something, at once: when this returns a recovery key has been seen, whatever happens next.
+    pub fn say(&self, message: &str) {
+        if let Some(show) = self.show.get() {
+            show(message);
         }
     }
 
-    /// The messages since the last call.
-    pub fn messages(&self) -> Vec<String> {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    /// What shows messages; without it nobody listens. Only the first call counts.
+    pub fn show_with(&self, show: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.show.set(Box::new(show));
     }
 
     /// The figures now.
@@ -101,5 +100,11 @@ impl Progress {
             retries: self.retries.load(Relaxed),
             taken_over: self.taken_over.load(Relaxed),
         }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Progress").field(&self.figures()).finish()
     }
 }

@@ -11,3 +11,6 @@ pub mod local;
 pub mod location;
 pub mod repository;
 pub mod run_state;
+
+#[cfg(test)]
+pub(crate) mod vectors;

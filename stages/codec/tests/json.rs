@@ -67,7 +67,7 @@ fn value(style: usize, random: &mut Random) -> String {
     }
 }
 
-fn document(seed: u64, rows: usize) -> String {
+pub(crate) fn document(seed: u64, rows: usize) -> String {
     let random = &mut Random(seed);
     let styles: Vec<usize> = (0..1 + random.below(8)).map(|_| random.below(21)).collect();
     let (null, absent) = (random.one_in(2), random.one_in(2));

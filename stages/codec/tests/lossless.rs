@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Float32Array, Int64Array, StringArray};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Fields, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::basic::Encoding;
@@ -13,75 +13,11 @@ use proptest::prelude::{ProptestConfig, any, proptest};
 use restow_core::record::{ROLE_KEY, vector_type};
 use restow_spec::units::ByteSize;
 
-use super::support::{Random, array, encode, read_parquet, request, run, schema_of, stream_of, whole};
+use super::support::{Random, all_types, array, encode, read_parquet, request, run, schema_of, stream_of, whole};
 use crate::codec::Codec;
 use crate::codec::decode::decode_arrow;
 use crate::codec::options::{ArrowFormat, ArrowOptions, BufferCompression, PageCompression, ParquetOptions};
-use crate::codec::types::{list_of, sparse_vector_type, vector_of};
-
-/// Every type that a connector may produce.
-fn types() -> Vec<DataType> {
-    use DataType::*;
-    let mut types = vec![
-        Boolean,
-        Int8,
-        Int16,
-        Int32,
-        Int64,
-        UInt8,
-        UInt16,
-        UInt32,
-        UInt64,
-        Float16,
-        Float32,
-        Float64,
-        Utf8,
-        LargeUtf8,
-        Utf8View,
-        Binary,
-        LargeBinary,
-        BinaryView,
-        FixedSizeBinary(16),
-        Date32,
-        Date64,
-        Time32(TimeUnit::Second),
-        Time32(TimeUnit::Millisecond),
-        Time64(TimeUnit::Microsecond),
-        Time64(TimeUnit::Nanosecond),
-        Decimal128(38, 10),
-        Decimal256(76, 20),
-    ];
-    for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond] {
-        types.extend([Timestamp(unit, None), Timestamp(unit, Some("UTC".into())), Duration(unit)]);
-    }
-    types.extend([
-        list_of(Int64),
-        list_of(Utf8),
-        list_of(list_of(Float64)),
-        list_of(vector_type(3)),
-        vector_type(7),
-        vector_of(Float16, 5),
-        vector_of(Float64, 2),
-        vector_of(Int8, 4),
-        vector_of(UInt8, 4),
-        sparse_vector_type(),
-        Struct(Fields::from(vec![Field::new("a", Int32, true), Field::new("b", Utf8, true)])),
-    ]);
-    types
-}
-
-fn all_types(rows: usize, random: &mut Random) -> RecordBatch {
-    let fields: Vec<Field> = types()
-        .into_iter()
-        .enumerate()
-        .map(|(at, data_type)| {
-            let metadata = [(ROLE_KEY.to_owned(), "payload".to_owned()), ("own".to_owned(), at.to_string())].into();
-            Field::new(format!("c.{at} {data_type}"), data_type, at % 3 != 0).with_metadata(metadata)
-        })
-        .collect();
-    let columns = fields.iter().map(|field| array(field.data_type(), rows, field.is_nullable(), random)).collect();
-    RecordBatch::try_new(schema_of(fields), columns).unwrap()
-}
+use crate::codec::types::list_of;
 
 fn lossless_codecs() -> Vec<Codec> {
     let parquet = |compression| Codec::Parquet(ParquetOptions { compression, ..ParquetOptions::default() });

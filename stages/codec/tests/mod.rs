@@ -3,6 +3,6 @@
 mod decode;
 mod examples;
 mod infer;
-mod json;
+pub(crate) mod json;
 mod lossless;
-mod support;
+pub(crate) mod support;

@@ -5,25 +5,27 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayData, ArrayRef, StringArray, cast::AsArray, make_array};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use restow_core::Result;
+use restow_core::record::{ROLE_KEY, vector_type};
 use restow_core::stage::Reject;
 use serde_json::value::RawValue;
 
-use crate::codec::decode::{self, ByteStream, CsvOptions, DecodeRequest, Decoded, DecodedStream, Fields};
+use crate::codec::decode::{self, ByteStream, CsvOptions, DecodeRequest, Decoded, DecodedStream, Fields as JsonFields};
 use crate::codec::infer::{InferOptions, Inference, Inferred, TextFormat};
 use crate::codec::text::{Decimal, is_shortest};
+use crate::codec::types::{list_of, sparse_vector_type, vector_of};
 use crate::codec::{Codec, Encoded, MemoryOutput, StreamCompression};
 
-pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-pub(super) async fn encode(codec: &Codec, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(Bytes, Encoded)> {
+pub(crate) async fn encode(codec: &Codec, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(Bytes, Encoded)> {
     codec.check("test", schema)?;
     let output = MemoryOutput::default();
     let mut encoder = codec.encoder(Arc::clone(schema), Box::new(output.clone()))?;
@@ -37,13 +39,13 @@ pub(super) async fn encode(codec: &Codec, schema: &SchemaRef, batches: &[RecordB
 }
 
 /// A stream that gives the bytes in pieces of this size.
-pub(super) fn stream_of(bytes: &[u8], piece: usize) -> ByteStream {
+pub(crate) fn stream_of(bytes: &[u8], piece: usize) -> ByteStream {
     let pieces: Vec<Result<Bytes>> =
         bytes.chunks(piece.max(1)).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     stream::iter(pieces).boxed()
 }
 
-pub(super) fn request(schema: &SchemaRef) -> DecodeRequest {
+pub(crate) fn request(schema: &SchemaRef) -> DecodeRequest {
     DecodeRequest {
         dataset_schema: Arc::clone(schema),
         schema: Arc::clone(schema),
@@ -53,7 +55,7 @@ pub(super) fn request(schema: &SchemaRef) -> DecodeRequest {
     }
 }
 
-pub(super) async fn collect(mut stream: DecodedStream) -> Result<(Vec<RecordBatch>, Vec<Reject>)> {
+pub(crate) async fn collect(mut stream: DecodedStream) -> Result<(Vec<RecordBatch>, Vec<Reject>)> {
     let (mut batches, mut rejects) = (Vec::new(), Vec::new());
     while let Some(decoded) = stream.next().await {
         match decoded? {
@@ -65,50 +67,50 @@ pub(super) async fn collect(mut stream: DecodedStream) -> Result<(Vec<RecordBatc
 }
 
 /// One batch of all rows that a decoder gave without a reject.
-pub(super) async fn whole(schema: &SchemaRef, stream: DecodedStream) -> RecordBatch {
+pub(crate) async fn whole(schema: &SchemaRef, stream: DecodedStream) -> RecordBatch {
     let (batches, rejects) = collect(stream).await.unwrap();
     assert_eq!(rejects, Vec::new());
     batches.iter().for_each(|batch| assert_eq!(batch.schema(), *schema));
     concat_batches(schema, &batches).unwrap()
 }
 
-pub(super) fn read_parquet(bytes: &Bytes) -> (SchemaRef, Vec<RecordBatch>) {
+pub(crate) fn read_parquet(bytes: &Bytes) -> (SchemaRef, Vec<RecordBatch>) {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap();
     let schema = Arc::clone(builder.schema());
     (schema, builder.build().unwrap().map(|batch| batch.unwrap()).collect())
 }
 
-pub(super) async fn infer(bytes: &[u8], format: TextFormat, options: InferOptions) -> Result<Inferred> {
+pub(crate) async fn infer(bytes: &[u8], format: TextFormat, options: InferOptions) -> Result<Inferred> {
     Inference::new(options).read(stream_of(bytes, 1000), format, StreamCompression::None, "test.jsonl").await?.finish()
 }
 
-pub(super) async fn infer_lines(text: &str) -> Inferred {
+pub(crate) async fn infer_lines(text: &str) -> Inferred {
     infer(text.as_bytes(), TextFormat::JsonLines, InferOptions::default()).await.unwrap()
 }
 
 /// Decodes JSON lines with the columns that inference finds in them.
-pub(super) async fn rows_of(text: &str) -> RecordBatch {
+pub(crate) async fn rows_of(text: &str) -> RecordBatch {
     let schema = infer_lines(text).await.schema;
     whole(&schema, decode::decode_json_lines(stream_of(text.as_bytes(), 100), request(&schema))).await
 }
 
-pub(super) async fn decode_lines(text: &str, schema: &SchemaRef) -> Result<(Vec<RecordBatch>, Vec<Reject>)> {
+pub(crate) async fn decode_lines(text: &str, schema: &SchemaRef) -> Result<(Vec<RecordBatch>, Vec<Reject>)> {
     collect(decode::decode_json_lines(stream_of(text.as_bytes(), 3), request(schema))).await
 }
 
-pub(super) async fn decode_csv(text: &str, schema: &SchemaRef) -> Result<(Vec<RecordBatch>, Vec<Reject>)> {
+pub(crate) async fn decode_csv(text: &str, schema: &SchemaRef) -> Result<(Vec<RecordBatch>, Vec<Reject>)> {
     collect(decode::decode_csv(stream_of(text.as_bytes(), 3), CsvOptions::default(), request(schema))).await
 }
 
-pub(super) fn schema_of(fields: Vec<Field>) -> SchemaRef {
+pub(crate) fn schema_of(fields: Vec<Field>) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
 /// A small generator of its own, so that a case is named by its seed.
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut value = self.0;
         value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -116,22 +118,87 @@ impl Random {
         value ^ (value >> 31)
     }
 
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }
 
-    pub(super) fn one_in(&mut self, count: usize) -> bool {
+    pub(crate) fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 
-    pub(super) fn text(&mut self) -> String {
+    pub(crate) fn text(&mut self) -> String {
         const PARTS: [&str; 12] = ["a", "é", "上海", "😀", "𐍈", "\u{0}", "\"", "\\", "\n", "\r", "\u{2028}", "null"];
         (0..self.below(6)).map(|_| PARTS[self.below(PARTS.len())]).collect()
     }
 }
 
+/// Every type that a connector may produce.
+fn types() -> Vec<DataType> {
+    use DataType::*;
+    let mut types = vec![
+        Boolean,
+        Int8,
+        Int16,
+        Int32,
+        Int64,
+        UInt8,
+        UInt16,
+        UInt32,
+        UInt64,
+        Float16,
+        Float32,
+        Float64,
+        Utf8,
+        LargeUtf8,
+        Utf8View,
+        Binary,
+        LargeBinary,
+        BinaryView,
+        FixedSizeBinary(16),
+        Date32,
+        Date64,
+        Time32(TimeUnit::Second),
+        Time32(TimeUnit::Millisecond),
+        Time64(TimeUnit::Microsecond),
+        Time64(TimeUnit::Nanosecond),
+        Decimal128(38, 10),
+        Decimal256(76, 20),
+    ];
+    for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond] {
+        types.extend([Timestamp(unit, None), Timestamp(unit, Some("UTC".into())), Duration(unit)]);
+    }
+    types.extend([
+        list_of(Int64),
+        list_of(Utf8),
+        list_of(list_of(Float64)),
+        list_of(vector_type(3)),
+        vector_type(7),
+        vector_of(Float16, 5),
+        vector_of(Float64, 2),
+        vector_of(Int8, 4),
+        vector_of(UInt8, 4),
+        sparse_vector_type(),
+        Struct(Fields::from(vec![Field::new("a", Int32, true), Field::new("b", Utf8, true)])),
+    ]);
+    types
+}
+
+/// A batch with a column of each type, every third without nulls.
+pub(crate) fn all_types(rows: usize, random: &mut Random) -> RecordBatch {
+    let fields: Vec<Field> = types()
+        .into_iter()
+        .enumerate()
+        .map(|(at, data_type)| {
+            let metadata = [(ROLE_KEY.to_owned(), "payload".to_owned()), ("own".to_owned(), at.to_string())].into();
+            Field::new(format!("c.{at} {data_type}"), data_type, at % 3 != 0).with_metadata(metadata)
+        })
+        .collect();
+    let columns = fields.iter().map(|field| array(field.data_type(), rows, field.is_nullable(), random)).collect();
+    RecordBatch::try_new(schema_of(fields), columns).unwrap()
+}
+
 /// A random array of `rows` values, with nulls where `nullable`.
-pub(super) fn array(data_type: &DataType, rows: usize, nullable: bool, random: &mut Random) -> ArrayRef {
+pub(crate) fn array(data_type: &DataType, rows: usize, nullable: bool, random: &mut Random) -> ArrayRef {
     let nulls = nullable.then(|| NullBuffer::from_iter((0..rows).map(|_| !random.one_in(4))));
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
@@ -224,7 +291,7 @@ fn special(random: &mut Random, width: u32) -> u64 {
 }
 
 /// The strings of a column.
-pub(super) fn strings(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
+pub(crate) fn strings(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
     let array = batch.column_by_name(column).unwrap().as_string::<i32>();
     (0..array.len()).map(|row| array.is_valid(row).then(|| array.value(row).to_owned())).collect()
 }
@@ -241,7 +308,7 @@ fn number(raw: &str) -> String {
 fn canonical(raw: &str) -> String {
     match raw.as_bytes()[0] {
         b'{' => {
-            let fields: Fields<'_> = serde_json::from_str(raw).unwrap();
+            let fields: JsonFields<'_> = serde_json::from_str(raw).unwrap();
             let mut parts: Vec<String> =
                 fields.0.iter().map(|(name, value)| format!("{name:?}:{}", canonical(value.get()))).collect();
             parts.sort();
@@ -258,7 +325,7 @@ fn canonical(raw: &str) -> String {
 }
 
 /// Panics with the first column that differs.
-pub(super) fn assert_same_batch(given: &RecordBatch, found: &RecordBatch) {
+pub(crate) fn assert_same_batch(given: &RecordBatch, found: &RecordBatch) {
     assert_eq!(given.schema(), found.schema());
     assert_eq!(given.num_rows(), found.num_rows());
     for (at, field) in given.schema().fields().iter().enumerate() {
@@ -267,7 +334,7 @@ pub(super) fn assert_same_batch(given: &RecordBatch, found: &RecordBatch) {
 }
 
 /// Panics unless both are JSON lines of the same values.
-pub(super) fn assert_same_rows(given: &str, found: &str) {
+pub(crate) fn assert_same_rows(given: &str, found: &str) {
     assert_eq!(given.lines().count(), found.lines().count());
     for (row, (given, found)) in given.lines().zip(found.lines()).enumerate() {
         // Only the row that differs: a whole document would hide the place.

@@ -9,7 +9,7 @@ mod writer;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -31,7 +31,7 @@ use super::error::FilesError;
 use super::export::Export;
 use super::find::UNFINISHED;
 use super::place::Place;
-use super::unlock::{self, ExportKeys};
+use super::unlock;
 use crate::codec::Codec;
 use crate::encrypt;
 use writer::{PartWriter, files_of};
@@ -58,7 +58,6 @@ impl SinkFactory for FilesSinkFactory {
 /// A folder that an export goes to.
 pub(super) struct FilesSink {
     target: Arc<Target>,
-    notices: Mutex<Vec<String>>,
 }
 
 /// What the writers of the splits share.
@@ -99,15 +98,11 @@ impl FilesSink {
         let codec = Codec::of(bytes.codec.as_ref())?;
         let unlock = encrypt::of_stage(bytes)?;
         let mut keys = None;
-        let mut notices = Vec::new();
         if let Some(unlock) = &unlock
             && context.may_create
             && Export::read(&place.location, &place.shown).await?.is_none_or(|export| export.encrypted)
         {
-            let ExportKeys { keys: opened, notices: said } =
-                unlock::create_or_open(&place.location, unlock, &context.open).await?;
-            keys = Some(opened);
-            notices = said;
+            keys = Some(unlock::create_or_open(&place.location, unlock, context).await?);
         }
         let target = Target {
             shown: place.shown,
@@ -118,7 +113,7 @@ impl FilesSink {
             keys,
             encrypted: unlock.is_some(),
         };
-        Ok(Self { target: Arc::new(target), notices: Mutex::new(notices) })
+        Ok(Self { target: Arc::new(target) })
     }
 }
 
@@ -214,8 +209,8 @@ impl Sink for FilesSink {
         format!("files {} {:?} {} {encrypted}", target.location.url, target.layout, target.codec.extension())
     }
 
-    fn notices(&self) -> Vec<String> {
-        std::mem::take(&mut self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    fn to_be_made(&self) -> bool {
+        self.target.encrypted && self.target.keys.is_none()
     }
 
     fn gathers(&self) -> bool {

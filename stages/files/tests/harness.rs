@@ -181,7 +181,7 @@ impl Export {
             codec: self.codec.clone().map(|(name, options)| component(Kind::Codec, name, options)),
             encrypt: self.encrypt.clone().map(|options| component(Kind::Encrypt, "aes-256-gcm", options)),
         };
-        let sink = SinkContext { open: context.clone(), may_create: true };
+        let sink = SinkContext { open: context.clone(), may_create: true, progress: Arc::default() };
         FilesSinkFactory.open(&component(Kind::Sink, "files", self.options.clone()), &bytes, &sink).await
     }
 

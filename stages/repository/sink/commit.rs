@@ -5,8 +5,8 @@ use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, w
 use restow_core::stage::{CommitReport, CommitRequest, Committed, DatasetOutcome, Receipt, SplitCounts};
 use restow_core::{EngineError, Result};
 use restow_store::repository::{
-    self as store, ArtifactEntry, Counters, DatasetEntry, FailedDataset, Manifest, PipelineRecord, Repository,
-    SnapshotStatus, SourceRecord, VERSION,
+    self as store, ArtifactEntry, Counters, DatasetEntry, FailedDataset, Features, Manifest, PipelineRecord,
+    Repository, SnapshotStatus, SourceRecord, VERSION,
 };
 use serde_json::json;
 
@@ -45,7 +45,7 @@ fn manifest(repository: &Repository, request: &CommitRequest, artifacts: Vec<Art
     }
     Ok(Manifest {
         format: String::new(),
-        required: Vec::new(),
+        features: Features::default(),
         snapshot: request.snapshot.clone(),
         run_id: request.run.clone(),
         nonce: request.nonce.clone(),
@@ -70,6 +70,7 @@ fn manifest(repository: &Repository, request: &CommitRequest, artifacts: Vec<Art
         counters,
         keyring: None,
         inventory: None,
+        sequence: 0,
         parents: Vec::new(),
         pins: Vec::new(),
         changes: Vec::new(),

@@ -4,7 +4,7 @@ mod commit;
 mod open;
 mod writer;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use restow_core::stage::{
@@ -46,7 +46,6 @@ struct Target {
     /// `None` in a plan whose run would make the repository.
     repository: Option<Repository>,
     codec: Codec,
-    notices: Mutex<Vec<String>>,
 }
 
 impl Target {
@@ -78,8 +77,8 @@ impl Sink for Target {
         self.repository.as_ref().map(Repository::run_state)
     }
 
-    fn notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    fn to_be_made(&self) -> bool {
+        self.repository.is_none()
     }
 
     fn check(&self, datasets: &[SinkDataset]) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Opens the repository of a sink, and makes it where that was asked for.
 
-use std::sync::Mutex;
+use std::sync::Arc;
 
 use restow_core::stage::{ByteStages, SinkContext};
 use restow_core::{EngineError, ExitClass, Result};
@@ -32,7 +32,7 @@ pub(super) async fn open(
     }
     if Repository::exists(&wanted.location).await? {
         let repository = Repository::open(wanted.location, wanted.key.as_ref()).await?;
-        return Ok(Target { url, repository: Some(repository), codec, notices: Mutex::default() });
+        return Ok(Target { url, repository: Some(repository), codec });
     }
     if wanted.create == Create::Never {
         return Err(EngineError::new(ExitClass::NotFound, format!("there is no repository at {url}")).with_hint(
@@ -40,7 +40,7 @@ pub(super) async fn open(
         ));
     }
     if !context.may_create {
-        return Ok(Target { url, repository: None, codec, notices: Mutex::default() });
+        return Ok(Target { url, repository: None, codec });
     }
     create(wanted, codec, context).await
 }
@@ -49,22 +49,26 @@ async fn create(wanted: config::Target, codec: Codec, context: &SinkContext) -> 
     let url = wanted.location.url.clone();
     let recovery = match &wanted.recovery_key_file {
         Some(file) => RecoveryOutput::File(context.open.directory.join(file)),
-        None => RecoveryOutput::Show,
+        None => {
+            let progress = Arc::clone(&context.progress);
+            RecoveryOutput::With(Arc::new(move |key| {
+                let text = key.text();
+                progress.say(&format!("recovery key, shown this once, to be kept offline: {}", text.as_str()));
+            }))
+        }
     };
     let encryption = wanted.key.clone();
     let created = Repository::create(wanted.location, CreateOptions { encryption, recovery }).await?;
-    let mut notices = vec![format!("made the repository {url}")];
+    let say = |message: String| context.progress.say(&message);
+    say(format!("made the repository {url}"));
     if let Some(file) = &created.key_file_created {
-        notices.push(format!(
+        say(format!(
             "made the key file {}: whoever loses it and the recovery key has lost the backups, so keep a copy elsewhere",
             file.display()
         ));
     }
-    if let Some(key) = &created.recovery_key {
-        notices.push(format!("recovery key, shown this once, to be kept offline: {}", key.text().as_str()));
-    }
     if let Some(file) = &wanted.recovery_key_file {
-        notices.push(format!("wrote the recovery key to {file}: move it to a safe place"));
+        say(format!("wrote the recovery key to {file}: move it to a safe place"));
     }
-    Ok(Target { url, repository: Some(created.repository), codec, notices: Mutex::new(notices) })
+    Ok(Target { url, repository: Some(created.repository), codec })
 }

@@ -253,7 +253,7 @@ fn tell_recovery(app: &App, made: &KeyChange, file: Option<&Path>) {
         return app.console.note("the recovery key stays what it was");
     }
     match (&made.recovery_key, file) {
-        (Some(key), _) => show_recovery_key(app, key),
+        (Some(key), _) => show_recovery_key(&app.console, key),
         (None, Some(file)) => app.console.warn(&format!(
             "wrote the new recovery key to {}; keep it apart from the key, and try it once: \
              `restow doctor --key-file {}`; the one before opens the repository no more",

@@ -1,5 +1,7 @@
 //! `restow repository create` and `info`.
 
+use std::sync::Arc;
+
 use restow_store::keys::{KeySource, RecoveryKey};
 use restow_store::repository::{CreateOptions, FORMAT, RecoveryOutput, Repository};
 use serde_json::json;
@@ -8,6 +10,7 @@ use zeroize::Zeroizing;
 use super::target::Target;
 use crate::app::App;
 use crate::args::{RepositoryArgs, RepositoryCreateArgs, RepositoryInfoArgs};
+use crate::console::Console;
 use crate::context::KEY_VARIABLE;
 use crate::error::CliError;
 use crate::exit;
@@ -26,7 +29,10 @@ pub async fn create(app: &App, arguments: &RepositoryCreateArgs) -> Result<u8, C
     }
     let recovery = match &arguments.recovery_key_file {
         Some(file) => RecoveryOutput::File(file.clone()),
-        None => RecoveryOutput::Show,
+        None => {
+            let console = app.console.clone();
+            RecoveryOutput::With(Arc::new(move |key| show_recovery_key(&console, key)))
+        }
     };
     let made = Repository::create(location, CreateOptions { encryption, recovery });
     let safe = "there is no repository unless it was finished; what exists is used when the command is run again";
@@ -37,12 +43,8 @@ pub async fn create(app: &App, arguments: &RepositoryCreateArgs) -> Result<u8, C
             file.display()
         ));
     }
-    match (&made.recovery_key, &arguments.recovery_key_file) {
-        (Some(key), _) => show_recovery_key(app, key),
-        (None, Some(file)) => {
-            app.console.warn(&format!("wrote the recovery key to {}; keep it apart from the key", file.display()))
-        }
-        _ => {}
+    if let Some(file) = &arguments.recovery_key_file {
+        app.console.warn(&format!("wrote the recovery key to {}; keep it apart from the key", file.display()));
     }
     let repository = made.repository;
     let kind = if encrypted { "encrypted" } else { "plain" };
@@ -71,13 +73,14 @@ fn key_source(app: &App, arguments: &RepositoryCreateArgs) -> Option<KeySource> 
     Some(KeySource::Key(Zeroizing::new(key)))
 }
 
-/// Shows a recovery key, which is in no other place.
-pub(super) fn show_recovery_key(app: &App, key: &RecoveryKey) {
+/// Shows a recovery key, which is in no other place: before the repository exists, so that no crash can lose it, or after
+/// a change of the keyring.
+pub(super) fn show_recovery_key(console: &Console, key: &RecoveryKey) {
     let text = key.text();
-    if app.console.is_json() {
-        app.console.record("recovery_key", &json!({ "recovery_key": text.as_str() }));
+    if console.is_json() {
+        console.record("recovery_key", &json!({ "recovery_key": text.as_str() }));
     } else {
-        app.console.warn(&format!("recovery key, shown only now: {}\nit opens the repository where the key is lost; keep it apart from the key", text.as_str()));
+        console.warn(&format!("recovery key, shown only now: {}\nit opens the repository where the key is lost; keep it apart from the key", text.as_str()));
     }
 }
 

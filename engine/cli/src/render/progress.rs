@@ -20,12 +20,18 @@ const STATUS: Duration = Duration::from_secs(30);
 pub async fn watch<F: Future>(console: &Console, progress: &Progress, work: F) -> F::Output {
     let mut work = pin!(work);
     let mut meter = Meter::new(console);
+    // Notices (a key file made, a recovery key to keep) are for the user whatever the verbosity.
+    let (printer, bar) = (console.clone(), meter.bar.clone());
+    progress.show_with(move |message| match &bar {
+        Some(bar) => bar.suspend(|| printer.warn(message)),
+        None => printer.warn(message),
+    });
     let mut tick = tokio::time::interval(DRAW);
     loop {
         tokio::select! {
             biased;
             ended = &mut work => {
-                meter.end(progress);
+                meter.end();
                 return ended;
             }
             _ = tick.tick() => meter.show(progress),
@@ -56,7 +62,6 @@ impl<'a> Meter<'a> {
     }
 
     fn show(&mut self, progress: &Progress) {
-        self.messages(progress);
         let figures = progress.figures();
         let time = self.began.elapsed().as_secs_f64();
         match &self.bar {
@@ -69,20 +74,9 @@ impl<'a> Meter<'a> {
         }
     }
 
-    fn end(&mut self, progress: &Progress) {
+    fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
-        }
-        self.messages(progress);
-    }
-
-    /// Notices (a key file made, a recovery key to keep) are for the user whatever the verbosity.
-    fn messages(&self, progress: &Progress) {
-        for message in progress.messages() {
-            match &self.bar {
-                Some(bar) => bar.suspend(|| self.console.warn(&message)),
-                None => self.console.warn(&message),
-            }
         }
     }
 

@@ -83,13 +83,17 @@ pub async fn plan(
     })
 }
 
-async fn compile_all(
+/// Opens source and sink, creates nothing, and compiles every dataset.
+///
+/// # Errors
+/// The pipeline does not fit what is there.
+pub(crate) async fn compile_all(
     pipeline: &Pipeline,
     registry: &Registry,
     context: &OpenContext,
     selection: &Selection,
 ) -> Result<(OpenedPipeline, Vec<CompiledDataset>)> {
-    let opened = open_pipeline(pipeline, registry, context, false).await?;
+    let opened = open_pipeline(pipeline, registry, context).await?;
     let compiler = Compiler {
         registry,
         session: opened.session.clone(),

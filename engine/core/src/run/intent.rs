@@ -70,7 +70,7 @@ impl Begun {
 pub(super) async fn begin(request: &RunRequest<'_>, opened: &OpenedPipeline, asked: &Asked) -> Result<Begun> {
     let runs = opened.state.open_runs().await?;
     for (run, problem) in runs.damaged {
-        request.progress.say(format!("run {run} cannot be taken up: {problem}; nothing else is lost"));
+        request.progress.say(&format!("run {run} cannot be taken up: {problem}; nothing else is lost"));
     }
     for intent in runs.intents {
         if intent.pipeline_hash != asked.hash || intent.sink != asked.sink {
@@ -95,7 +95,7 @@ fn young(request: &RunRequest<'_>, created: DateTime<Utc>) -> bool {
 
 async fn take_up(request: &RunRequest<'_>, opened: &OpenedPipeline, intent: Intent) -> Result<Option<Begun>> {
     if !opened.source.still_valid(&intent.tokens).await? {
-        request.progress.say(format!("run {} is not taken up: its source has changed since", intent.run_id));
+        request.progress.say(&format!("run {} is not taken up: its source has changed since", intent.run_id));
         return Ok(None);
     }
     let mut splits: BTreeMap<String, Vec<Split>> = BTreeMap::new();
@@ -112,7 +112,7 @@ async fn take_up(request: &RunRequest<'_>, opened: &OpenedPipeline, intent: Inte
     }
     let done: usize = receipts.values().map(BTreeMap::len).sum();
     let all: usize = splits.values().map(Vec::len).sum();
-    request.progress.say(format!("resuming run {}: {done} of {all} splits are written", intent.run_id));
+    request.progress.say(&format!("resuming run {}: {done} of {all} splits are written", intent.run_id));
     Ok(Some(Begun { intent, resumed: true, receipts, splits }))
 }
 

@@ -21,6 +21,7 @@ pub use summary::{DatasetSummary, RunStatus, RunSummary, StageProfile};
 use crate::compile::{Compiler, Selection};
 use crate::error::{EngineError, ExitClass, Result};
 use crate::exec::{RejectBudget, RetryPolicy};
+use crate::plan::compile_all;
 use crate::progress::Progress;
 use crate::stage::{CommitRequest, DatasetOutcome, OpenContext, Registry};
 use datasets::Writing;
@@ -49,10 +50,9 @@ pub struct RunRequest<'a> {
 /// Nothing was committed. Where a server or store stayed away the run can be taken up by the same call.
 pub async fn run(request: RunRequest<'_>) -> Result<RunSummary> {
     let began = Instant::now();
-    let opened = open_pipeline(request.pipeline, request.registry, &request.context, true).await?;
-    for notice in opened.sink.notices() {
-        request.progress.say(notice);
-    }
+    // A pipeline that does not fit its source must not leave a key and an empty repository behind.
+    let (opened, _) = compile_all(request.pipeline, request.registry, &request.context, &request.selection).await?;
+    let opened = opened::make_sink(opened, &request).await?;
     let asked = Asked::of(&request, &opened);
     let begun = intent::begin(&request, &opened, &asked).await?;
     let writing = prepare(&request, &opened, &begun).await?;
@@ -181,6 +181,6 @@ async fn commit(
 /// Gives up what the source pinned. The snapshot stands whether this succeeds or not.
 async fn release(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begun) {
     if let Err(error) = opened.source.release(&begun.token()).await {
-        request.progress.say(format!("the source could not be released: {error}; the run is complete"));
+        request.progress.say(&format!("the source could not be released: {error}; the run is complete"));
     }
 }

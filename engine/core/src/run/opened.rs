@@ -6,6 +6,7 @@ use restow_spec::pipeline::Pipeline;
 use restow_store::location::{self, StoreOptions};
 use restow_store::run_state::RunStateStore;
 
+use super::RunRequest;
 use crate::error::Result;
 use crate::record::batch_rows;
 use crate::session::{SessionLimits, session};
@@ -32,23 +33,15 @@ pub struct OpenedPipeline {
     pub state: RunStateStore,
 }
 
-/// Opens source and sink; with `may_create` the sink may make keys, a repository or folders.
+/// Opens source and sink, and creates nothing.
 ///
 /// # Errors
 /// One of them cannot be reached, or refuses.
-pub async fn open_pipeline(
-    pipeline: &Pipeline,
-    registry: &Registry,
-    context: &OpenContext,
-    may_create: bool,
-) -> Result<OpenedPipeline> {
+pub async fn open_pipeline(pipeline: &Pipeline, registry: &Registry, context: &OpenContext) -> Result<OpenedPipeline> {
     let source = registry.source(&pipeline.source.name)?;
     let source = source.open(&pipeline.source, context).await.map_err(|error| error.at(&pipeline.source.pointer))?;
-    let bytes = ByteStages { codec: pipeline.codec.clone(), encrypt: pipeline.encrypt.clone() };
-    let sink_context = SinkContext { open: context.clone(), may_create };
-    let sink = registry.sink(&pipeline.sink.name)?;
-    let sink =
-        sink.open(&pipeline.sink, &bytes, &sink_context).await.map_err(|error| error.at(&pipeline.sink.pointer))?;
+    let sink_context = SinkContext { open: context.clone(), may_create: false, progress: Arc::default() };
+    let sink = open_sink(pipeline, registry, &sink_context).await?;
     let widest = source.datasets().iter().map(|dataset| batch_rows(&dataset.schema)).min().unwrap_or(1024);
     let limits = SessionLimits { memory: context.memory, parallel: context.parallel, batch_rows: widest };
     let session = session(registry, limits)?;
@@ -57,6 +50,27 @@ pub async fn open_pipeline(
         None => own_state(pipeline, context, source.as_ref())?,
     };
     Ok(OpenedPipeline { source, sink, session, state })
+}
+
+async fn open_sink(pipeline: &Pipeline, registry: &Registry, context: &SinkContext) -> Result<Arc<dyn Sink>> {
+    let bytes = ByteStages { codec: pipeline.codec.clone(), encrypt: pipeline.encrypt.clone() };
+    let sink = registry.sink(&pipeline.sink.name)?;
+    sink.open(&pipeline.sink, &bytes, context).await.map_err(|error| error.at(&pipeline.sink.pointer))
+}
+
+/// Lets the sink create what it lacks: keys, a repository, folders.
+///
+/// # Errors
+/// It cannot be created; what was created before that is used by the next run.
+pub(super) async fn make_sink(opened: OpenedPipeline, request: &RunRequest<'_>) -> Result<OpenedPipeline> {
+    if !opened.sink.to_be_made() {
+        return Ok(opened);
+    }
+    let progress = Arc::clone(&request.progress);
+    let context = SinkContext { open: request.context.clone(), may_create: true, progress };
+    let sink = open_sink(request.pipeline, request.registry, &context).await?;
+    let state = sink.run_state().unwrap_or(opened.state);
+    Ok(OpenedPipeline { sink, state, ..opened })
 }
 
 fn own_state(pipeline: &Pipeline, context: &OpenContext, source: &dyn Source) -> Result<RunStateStore> {

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::{Artifact, OpenContext, Receipt, Reject, SourceIdentity};
 use crate::error::Result;
+use crate::progress::Progress;
 use crate::record::Roles;
 
 /// Opens a sink from its options. Registered by name in the [`Registry`](super::Registry).
@@ -42,8 +43,11 @@ pub struct ByteStages {
 pub struct SinkContext {
     /// As for a source.
     pub open: OpenContext,
-    /// Whether the sink may create things (keys, a repository, folders): `false` for `plan` and dry runs.
+    /// Whether the sink may create things (keys, a repository, folders): `false` for `plan` and dry runs, and until a run
+    /// knows that the pipeline fits its source.
     pub may_create: bool,
+    /// Tells the user what was created: a key file, a recovery key to keep.
+    pub progress: Arc<Progress>,
 }
 
 /// An opened sink. Call order: `prepare` once, then for each split `begin`, `write`.., `finish`; `commit` once, last.
@@ -60,10 +64,9 @@ pub trait Sink: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Messages for the user that opening the sink gave rise to (a key file made, a recovery key to keep), in order.
-    /// Each is given once.
-    fn notices(&self) -> Vec<String> {
-        Vec::new()
+    /// Whether it was opened without [`SinkContext::may_create`] and lacks what a run would create.
+    fn to_be_made(&self) -> bool {
+        false
     }
 
     /// Whether every dataset must come as one ordered stream (a single file), which cannot be resumed.

@@ -131,7 +131,7 @@ impl ObjectCipher {
     }
 
     /// Prefix 7, chunk u32 big-endian, last flag 1.
-    fn nonce(&self, chunk: u64, last: bool) -> Result<Nonce<aes_gcm::aead::consts::U12>, ContainerError> {
+    pub(super) fn nonce(&self, chunk: u64, last: bool) -> Result<Nonce<aes_gcm::aead::consts::U12>, ContainerError> {
         let Ok(chunk) = u32::try_from(chunk) else {
             return Err(ContainerError::TooLarge { path: self.path.clone() });
         };

@@ -12,7 +12,7 @@ use super::slot::{HexBytes, Masters, Slot, Wallet};
 use super::{KeyError, MasterKey, SlotInfo, SlotKind};
 
 /// The keyring's format version; a reader refuses any other.
-pub const KEYRING_FORMAT: &str = "1-draft";
+pub const KEYRING_FORMAT: &str = "1";
 /// A generation is never longer; a reader refuses what is.
 pub const MAX_KEYRING_BYTES: usize = 1024 * 1024;
 

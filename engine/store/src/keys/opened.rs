@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::derive::{NO_SALT, derive, derive_key, hmac_sha256};
 use super::slot::Masters;
 use super::{DerivedKey, KeyError, Keyring, Kind, MasterKey, RepositoryId, SlotInfo};
+use crate::repository::KeyringRef;
 
 /// The opened keys of a repository. Clones share the masters, which are zeroed when the last clone goes.
 #[derive(Clone)]
@@ -60,6 +61,11 @@ impl Keys {
     /// SHA-256 of the bytes of that generation, as 64 hex digits; intents and manifests name it.
     pub fn digest(&self) -> String {
         HEXLOWER.encode(&self.0.tip.digest())
+    }
+
+    /// Number and digest of that generation, as intents and manifests name them.
+    pub fn named(&self) -> KeyringRef {
+        KeyringRef { generation: self.generation(), digest: self.digest() }
     }
 
     /// The slot that the secret opened, in the newest generation.

@@ -18,6 +18,9 @@ pub enum ClearError {
     /// The digest does not match.
     #[error("its own SHA-256 does not match")]
     Digest,
+    /// It is longer than any metadata object.
+    #[error("it has {0} bytes; no metadata object of restow is that long")]
+    TooLong(u64),
     /// The text is not what this object should hold.
     #[error("it cannot be read: {0}")]
     Json(#[from] serde_json::Error),

@@ -21,7 +21,7 @@ const CHECKS: usize = 8;
 /// What is to be committed.
 #[derive(Debug, Clone)]
 pub struct CommitRequest {
-    /// The manifest. `format`, `keyring` and `inventory` are set by the commit.
+    /// The manifest. `format`, `features`, `keyring` and `inventory` are set by the commit.
     pub manifest: Manifest,
 }
 
@@ -53,6 +53,12 @@ impl Repository {
         self.check_present(&manifest).await?;
         manifest.format = FORMAT.to_owned();
         manifest.keyring = self.keyring_ref();
+        for feature in manifest.needed_features() {
+            manifest.features.require(feature);
+        }
+        if let Some(feature) = manifest.features.unknown().or(manifest.unannounced()) {
+            return Err(self.internal(&format!("this build cannot write the feature {feature:?}")));
+        }
         manifest.inventory = Some(self.write_inventory(&manifest).await?);
         let envelope = Envelope::commit(&manifest, self.keys(), &object).map_err(|e| self.internal(&e))?;
         match small::create(self.location().store.as_ref(), &self.path(&object)?, &envelope).await {
@@ -143,7 +149,7 @@ impl Repository {
 
     /// The keyring generation that intents and manifests of this session name.
     pub fn keyring_ref(&self) -> Option<KeyringRef> {
-        self.keys().map(|keys: &Keys| KeyringRef { generation: keys.generation(), digest: keys.digest() })
+        self.keys().map(Keys::named)
     }
 
     /// An object as it is stored, whole.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::clear::{self, ClearError};
-use super::{FORMAT, InventoryRef, KeyringRef, Manifest, SnapshotId};
+use super::{FORMAT, Features, InventoryRef, KeyringRef, Manifest, SnapshotId, features};
 use crate::keys::Keys;
 
 /// What an envelope says about its snapshot.
@@ -25,6 +25,9 @@ pub(crate) enum State {
 pub(crate) struct Envelope {
     pub(crate) format: String,
     pub(crate) kind: String,
+    /// Those of the body, where a reader without keys finds them.
+    #[serde(default)]
+    pub(crate) features: Features,
     pub(crate) state: State,
     pub(crate) snapshot: SnapshotId,
     pub(crate) nonce: String,
@@ -37,6 +40,8 @@ pub(crate) struct Envelope {
 struct Version {
     #[serde(default)]
     format: String,
+    #[serde(default)]
+    features: Features,
 }
 
 /// Why an envelope or its body is not what was written.
@@ -76,6 +81,7 @@ impl Envelope {
         let envelope = Self {
             format: FORMAT.to_owned(),
             kind: "manifest".to_owned(),
+            features: manifest.features.clone(),
             state: State::Committed,
             snapshot: manifest.snapshot.clone(),
             nonce: manifest.nonce.clone(),
@@ -91,6 +97,7 @@ impl Envelope {
         let envelope = Self {
             format: FORMAT.to_owned(),
             kind: "manifest".to_owned(),
+            features: Features::default(),
             state: State::Aborted,
             snapshot: snapshot.clone(),
             nonce: nonce.to_owned(),
@@ -106,6 +113,9 @@ impl Envelope {
         let version: Version = clear::decode(bytes)?;
         if version.format != FORMAT {
             return Err(EnvelopeError::TooNew(format!("it has format {:?}", version.format)));
+        }
+        if let Some(feature) = version.features.unknown() {
+            return Err(EnvelopeError::TooNew(features::problem(feature)));
         }
         let envelope: Self = clear::decode(bytes)?;
         if envelope.kind != "manifest" || envelope.snapshot != *snapshot {
@@ -132,14 +142,19 @@ impl Envelope {
         };
         let repeated = manifest.format == self.format
             && manifest.snapshot == self.snapshot
+            && manifest.features == self.features
             && manifest.nonce == self.nonce
             && manifest.inventory == self.inventory
             && manifest.keyring == self.keyring;
         if !repeated {
             return Err(EnvelopeError::Tampered("its body and its envelope do not agree".to_owned()));
         }
-        match manifest.required.first() {
-            Some(feature) => Err(EnvelopeError::TooNew(format!("it has the feature {feature:?}"))),
+        // Read on, it would show wrong rows: whoever wrote it did not say so, and did not follow this format.
+        if let Some(feature) = manifest.unannounced() {
+            return Err(EnvelopeError::Tampered(format!("it uses the feature {feature:?} without naming it")));
+        }
+        match manifest.misplaced() {
+            Some(path) => Err(EnvelopeError::Tampered(format!("it names {path:?}, which cannot be an object of it"))),
             None => Ok(manifest),
         }
     }

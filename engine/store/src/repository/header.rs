@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clear::{self, ClearError};
 use super::paths::REPOSITORY_OBJECT;
-use super::{FORMAT, RepositoryError, VERSION};
+use super::{FORMAT, Features, RepositoryError, VERSION, features};
 use crate::keys::RepositoryId;
 
 /// The content of `repository.json`.
@@ -14,13 +14,13 @@ use crate::keys::RepositoryId;
 pub(super) struct Header {
     pub(super) format: String,
     pub(super) kind: String,
-    /// Version of restow that created it. While the format is a draft no other version reads the repository.
+    /// Version of restow that created it. Nothing follows from it.
     pub(super) restow: String,
     pub(super) id: RepositoryId,
     pub(super) encrypted: bool,
-    /// Features that a reader or writer has to know.
+    /// Features that hold for everything in the repository, for readers and writers.
     #[serde(default)]
-    pub(super) flags: Vec<String>,
+    pub(super) features: Features,
     pub(super) created: DateTime<Utc>,
 }
 
@@ -30,9 +30,7 @@ struct Version {
     #[serde(default)]
     format: String,
     #[serde(default)]
-    restow: String,
-    #[serde(default)]
-    flags: Vec<String>,
+    features: Features,
 }
 
 impl Header {
@@ -43,7 +41,7 @@ impl Header {
             restow: VERSION.to_owned(),
             id,
             encrypted,
-            flags: Vec::new(),
+            features: Features::default(),
             created,
         }
     }
@@ -64,11 +62,8 @@ impl Header {
         if version.format != FORMAT {
             return Err(too_new(format!("it has format {:?}", version.format)));
         }
-        if version.restow != VERSION {
-            return Err(too_new(format!("it is a draft of restow {}, this is {VERSION}", version.restow)));
-        }
-        if let Some(flag) = version.flags.first() {
-            return Err(too_new(format!("it has the feature {flag:?}")));
+        if let Some(feature) = version.features.unknown() {
+            return Err(too_new(features::problem(feature)));
         }
         let header: Self = clear::decode(bytes).map_err(tampered)?;
         if header.kind != "repository" {

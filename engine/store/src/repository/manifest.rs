@@ -1,7 +1,7 @@
 //! What a snapshot is: the body of its manifest.
 //!
 //! Members that later versions may leave out have defaults; unknown members are ignored; a member that a reader must not
-//! ignore is named in `required`.
+//! ignore is named in `features`.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::SnapshotId;
+use super::features::{CHANGES, DELETE_FILES, INHERITED_FILES, SEQUENCES};
+use super::{Features, SnapshotId};
+use crate::blocks::DIGEST_SUFFIX;
 
 /// The body of a committed manifest. Everything in it is as of the commit and never changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,9 +19,9 @@ pub struct Manifest {
     /// Format of the repository. Set by `commit`.
     #[serde(default)]
     pub format: String,
-    /// Features without which the snapshot would be read wrongly. A reader that does not know one refuses (exit 14).
+    /// Features of this snapshot. `commit` adds those that follow from its members.
     #[serde(default)]
-    pub required: Vec<String>,
+    pub features: Features,
     /// The snapshot.
     pub snapshot: SnapshotId,
     /// The run that made it: `runs/<run id>/` holds its intent and receipts.
@@ -55,6 +57,9 @@ pub struct Manifest {
     /// The inventory. Set by `commit`.
     #[serde(default)]
     pub inventory: Option<InventoryRef>,
+    /// Place of the snapshot in its chain: its own files have this sequence. 0 for a full snapshot.
+    #[serde(default)]
+    pub sequence: u64,
     /// Snapshots whose files are listed here as inherited. Room for incremental snapshots; empty now.
     #[serde(default)]
     pub parents: Vec<SnapshotId>,
@@ -256,6 +261,43 @@ impl Manifest {
     /// Every artifact.
     pub fn all_artifacts(&self) -> impl Iterator<Item = &ArtifactEntry> {
         self.artifacts.iter().chain(self.datasets.iter().flat_map(|d| &d.artifacts))
+    }
+
+    /// The features without which a reader would show other rows than the snapshot holds.
+    pub fn needed_features(&self) -> Vec<&'static str> {
+        let inherited = self.files().any(|f| f.inherited) || !self.parents.is_empty() || !self.pins.is_empty();
+        let deleting = self.datasets.iter().any(|d| !d.delete_files.is_empty());
+        let ordered = self.sequence > 0 || self.files().any(|f| f.sequence > 0);
+        [(inherited, INHERITED_FILES), (deleting, DELETE_FILES), (ordered, SEQUENCES)]
+            .into_iter()
+            .filter_map(|(used, name)| used.then_some(name))
+            .collect()
+    }
+
+    /// A feature that the manifest uses without naming it: who does not know it would not be warned.
+    pub fn unannounced(&self) -> Option<&'static str> {
+        let needed = self.needed_features().into_iter().find(|name| !self.features.requires(name));
+        // Changes only continue a snapshot: whether it is whole without them is the writer's to say.
+        let changes = !self.changes.is_empty() && !self.features.names(CHANGES);
+        needed.or(changes.then_some(CHANGES))
+    }
+
+    /// A path that no object of this snapshot can have. Only below `data/` do the layers check every byte that is read.
+    pub fn misplaced(&self) -> Option<&str> {
+        let id = self.snapshot.as_str();
+        let artifacts = format!("snapshots/{id}/artifacts/");
+        let in_data = |path: &str, inherited: bool| {
+            let parts: Vec<&str> = path.split('/').collect();
+            matches!(parts.as_slice(), ["data", _, snapshot, _] if inherited || *snapshot == id)
+        };
+        let file = self.files().find_map(|file| {
+            let blocks = file.blocks.as_ref().map(|b| b.path.as_str());
+            if !in_data(&file.path, file.inherited) || file.path.ends_with(DIGEST_SUFFIX) {
+                return Some(file.path.as_str());
+            }
+            blocks.filter(|path| path.strip_suffix(DIGEST_SUFFIX) != Some(&file.path))
+        });
+        file.or_else(|| self.all_artifacts().map(|a| a.path.as_str()).find(|path| !path.starts_with(&artifacts)))
     }
 
     /// The dataset of that exact name.

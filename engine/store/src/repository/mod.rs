@@ -1,4 +1,4 @@
-//! The repository: where snapshots live, on any object store. Normative text: `schemas/repository-format-objects.md`.
+//! The repository: where snapshots live, on any object store. Normative text: `schemas/repository-format.md`.
 //!
 //! Nothing is ever rewritten. Small objects are created only where none exists; data objects lie under random names. A
 //! snapshot exists if and only if its manifest says `committed` and no deleted mark exists.
@@ -9,6 +9,7 @@ mod commit;
 mod create;
 mod envelope;
 mod error;
+pub(crate) mod features;
 mod header;
 mod id;
 mod inventory;
@@ -30,6 +31,8 @@ mod keyring_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 use std::fmt;
 use std::sync::Arc;
@@ -48,6 +51,7 @@ pub use crate::container::is_clear;
 pub use commit::{CommitRequest, Committed};
 pub use create::{CreateOptions, Created, RecoveryOutput};
 pub use error::{ExitClass, RepositoryError, exit_class_of};
+pub use features::Features;
 pub use id::{BadSnapshotId, SnapshotId, random_hex};
 pub use inventory::{Inventory, InventoryEntry};
 pub use keyring::{KeyChange, KeySlot};
@@ -61,8 +65,8 @@ pub use snapshots::SnapshotSummary;
 pub use tap::{DigestTap, Stored};
 pub use writer::{ObjectWriter, PART_BYTES, WrittenObject};
 
-/// The format that this build reads and writes. A draft is read by the version of restow that wrote it and no other.
-pub const FORMAT: &str = "1-draft";
+/// The format that this build reads and writes. It is frozen: every later version reads it.
+pub const FORMAT: &str = "1";
 
 /// This version of restow, as kept in repositories.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,6 +8,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, Result};
 use tokio::time::Instant;
 
+use super::clear::ClearError;
 use super::{ExitClass, exit_class_of};
 
 /// No metadata object is longer; what is longer was not written by restow and is not read into memory.
@@ -59,8 +60,7 @@ pub(crate) async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Bytes> 
 pub(crate) async fn read_with_time(store: &dyn ObjectStore, path: &Path) -> Result<(Bytes, DateTime<Utc>)> {
     let found = store.get(path).await?;
     if found.meta.size > LARGEST {
-        let problem = format!("{path} has {} bytes; no metadata object of restow is that long", found.meta.size);
-        return Err(Error::Generic { store: "restow", source: problem.into() });
+        return Err(Error::Generic { store: "restow", source: Box::new(ClearError::TooLong(found.meta.size)) });
     }
     let time = found.meta.last_modified;
     Ok((found.bytes().await?, time))

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::envelope::{Envelope, State};
 use super::inventory::Inventory;
-use super::{Manifest, Repository, RepositoryError, SnapshotId, SnapshotStatus, clear, paths};
+use super::{FORMAT, Manifest, Repository, RepositoryError, SnapshotId, SnapshotStatus, clear, paths};
 
 /// Manifests read at once while listing.
 const READS: usize = 8;
@@ -132,6 +132,9 @@ impl Repository {
             return Err(self.tampered(&object, "it is not the inventory that the manifest names"));
         }
         let inventory: Inventory = clear::decode(&bytes).map_err(|e| self.tampered(&object, &e.to_string()))?;
+        if inventory.format != FORMAT || inventory.kind != "inventory" {
+            return Err(self.tampered(&object, "it is no inventory of this format"));
+        }
         match inventory.snapshot == *id {
             true => Ok(inventory),
             false => Err(self.tampered(&object, "it is another snapshot's")),

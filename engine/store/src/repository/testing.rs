@@ -165,7 +165,7 @@ pub(crate) fn manifest(repository: &Repository, id: &SnapshotId, file: FileEntry
     let dataset = "Größe/Stadt";
     Manifest {
         format: String::new(),
-        required: Vec::new(),
+        features: Features::default(),
         snapshot: id.clone(),
         run_id: "run-1".to_owned(),
         nonce: random_hex().unwrap(),
@@ -187,6 +187,7 @@ pub(crate) fn manifest(repository: &Repository, id: &SnapshotId, file: FileEntry
         counters: Counters { scanned: 3, written: 3, ..Counters::default() },
         keyring: None,
         inventory: None,
+        sequence: 0,
         parents: Vec::new(),
         pins: Vec::new(),
         changes: Vec::new(),

@@ -1,5 +1,5 @@
 //! Run state: `<state>/runs/<run-id>/` with the intent, receipts, rejects, recorded side effects and the outcome of each
-//! run. Normative text: `schemas/repository-format-objects.md`, heading "Run state".
+//! run. Normative text: `schemas/repository-format.md`, heading "Run state".
 //!
 //! Everything is created once and never changed. State lies inside a repository where the sink is one, else at a place
 //! of its own; where source or sink is encrypted it is sealed with that repository's keys, and then no path part tells
@@ -18,16 +18,16 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::container::EncryptedStore;
 use crate::keys::Keys;
 use crate::location::{Location, relative_to};
 use crate::repository::small::{self, Creation};
 use crate::repository::{
-    ExitClass, FORMAT, ObjectWriter, Repository, RepositoryError, clear, exit_class_of, failed, part_for, paths,
-    random_hex, tampered, writer_over,
+    ExitClass, FORMAT, Features, ObjectWriter, Repository, RepositoryError, clear, exit_class_of, failed, features,
+    part_for, paths, random_hex, tampered, writer_over,
 };
 
 pub use records::{Claim, Intent, OpenRuns, Outcome, PutReceipt, Receipt};
@@ -35,6 +35,14 @@ use records::{ClaimRecord, OutcomeRecord};
 
 /// Requests under way at once while state is read.
 const READS: usize = 8;
+
+/// What decides whether an object of run state may be read. Receipts have the format of their intent.
+#[derive(Deserialize)]
+struct Version {
+    format: Option<String>,
+    #[serde(default)]
+    features: Features,
+}
 
 /// The runs of one place. Clones share everything.
 #[derive(Clone)]
@@ -77,7 +85,8 @@ impl RunStateStore {
 
     /// Creates the intent of a run. Fails where the run exists with another intent.
     pub async fn begin(&self, intent: &Intent) -> Result<(), RepositoryError> {
-        let intent = Intent { format: FORMAT.to_owned(), ..intent.clone() };
+        let keyring = self.keys.as_ref().map(Keys::named);
+        let intent = Intent { format: FORMAT.to_owned(), keyring, ..intent.clone() };
         let object = self.run_object(&intent.run_id, "intent.json")?;
         match self.create(&object, &intent).await? {
             None => Ok(()),
@@ -310,7 +319,15 @@ impl RunStateStore {
     }
 
     fn parse<T: DeserializeOwned>(&self, object: &str, bytes: &[u8]) -> Result<T, RepositoryError> {
-        clear::decode(bytes).map_err(|e| self.tampered(object, &e.to_string()))
+        let tampered = |e: clear::ClearError| self.tampered(object, &e.to_string());
+        let version: Version = clear::decode(bytes).map_err(tampered)?;
+        let other = version.format.filter(|format| format != FORMAT).map(|format| format!("it has format {format:?}"));
+        let problem = other.or_else(|| version.features.unknown().map(features::problem));
+        if let Some(problem) = problem {
+            let (url, object) = (self.location.url.clone(), object.to_owned());
+            return Err(RepositoryError::TooNew { url, object, problem });
+        }
+        clear::decode(bytes).map_err(tampered)
     }
 
     /// A sealed object that does not open is damage, whatever else the store says.

@@ -38,7 +38,8 @@ pub struct Intent {
     /// The frozen split descriptors of each dataset.
     #[serde(default)]
     pub splits: BTreeMap<String, Value>,
-    /// The keyring generation under which the run began; none where nothing is encrypted.
+    /// The keyring generation under which the run began; none where nothing is encrypted. Set by
+    /// [`super::RunStateStore::begin`].
     #[serde(default)]
     pub keyring: Option<KeyringRef>,
     /// Whatever else the engine keeps.

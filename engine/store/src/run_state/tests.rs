@@ -134,6 +134,34 @@ async fn a_damaged_intent_does_not_hide_the_others() {
 }
 
 #[tokio::test]
+async fn run_state_of_a_newer_format_is_not_taken_up() {
+    states(async |state| {
+        for (member, value) in [("format", json!("2")), ("features", json!({ "required": ["x"] }))] {
+            let mut newer = serde_json::to_value(intent("run-9")).unwrap();
+            newer["format"] = json!(FORMAT);
+            newer[member] = value;
+            let path = state.location().path("runs/run-9/intent.json").unwrap();
+            let bytes = clear::encode(&newer).unwrap();
+            object_store::ObjectStoreExt::put(&state.store, &path, bytes.into()).await.unwrap();
+            let error = state.intent("run-9").await.unwrap_err();
+            assert_eq!(error.exit_class(), ExitClass::TooNew, "{error}");
+            assert_eq!(state.open_runs().await.unwrap().damaged.len(), 1);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_intent_names_the_keyring_it_began_under() {
+    states(async |state| {
+        state.begin(&intent("run-1")).await.unwrap();
+        let named = state.intent("run-1").await.unwrap().unwrap().keyring;
+        assert_eq!(named, state.keys.as_ref().map(Keys::named));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_later_claim_voids_an_earlier_one() {
     states(async |state| {
         let first = state.claim("run-1").await.unwrap();

@@ -1,5 +1,6 @@
-//! Whole runs through the engine: files to a repository and back, with the real stages.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! Whole runs through the engine, with the real stages: files to a repository and back.
+
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +15,7 @@ use restow_spec::environment::ProcessEnvironment;
 use restow_spec::load::{LoadOptions, load};
 
 async fn run_text(directory: &Path, text: &str, selection: Selection) -> restow_core::Result<RunSummary> {
-    let registry = restow_stages::registry();
+    let registry = crate::registry();
     let vars = BTreeMap::new();
     let options =
         LoadOptions { catalogue: registry.catalogue(), env: &ProcessEnvironment, vars: &vars, unset_is_error: true };
