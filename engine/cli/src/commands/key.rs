@@ -250,7 +250,11 @@ fn told(app: &App, change: Result<KeyChange, CliError>, file: Option<&Path>) -> 
 /// Shows the new recovery key, or says where it is.
 fn tell_recovery(app: &App, made: &KeyChange, file: Option<&Path>) {
     if !made.recovery_replaced {
-        return app.console.note("the recovery key stays what it was");
+        let slots = made.repository.keys().map(|keys| keys.keyring().slots()).unwrap_or_default();
+        return match slots.iter().any(|slot| slot.kind == SlotKind::Recovery) {
+            true => app.console.note("the recovery key stays what it was"),
+            false => app.console.warn("there is no recovery key; `restow key recovery` makes one"),
+        };
     }
     match (&made.recovery_key, file) {
         (Some(key), _) => show_recovery_key(&app.console, key),

@@ -41,9 +41,9 @@ pub(super) async fn check(report: &mut Report, name: &str, mut target: Target, h
     if let Some(folder) = local_folder(target.url()) {
         system::disk(report, name, &folder);
     }
-    target.name_key();
+    let opened = opens(report, name, &mut target, location).await;
     key_file(report, name, &target);
-    if let Some(repository) = opens(report, name, &target, location).await {
+    if let Some(repository) = opened {
         recovery(report, name, &repository).await;
     }
 }
@@ -126,29 +126,22 @@ fn key_file(report: &mut Report, name: &str, target: &Target) {
 }
 
 /// Whether the key that would be used opens it. Nobody is asked for one.
-async fn opens(report: &mut Report, name: &str, target: &Target, location: Location) -> Option<Repository> {
-    let key = match target.key_source() {
-        Ok(key) => key,
-        Err(error) => {
-            report.error("key", name, &error);
-            return None;
-        }
-    };
-    let url = location.url.clone();
-    let repository = match within(Repository::open(location, key.as_ref()), &url).await {
+async fn opens(report: &mut Report, name: &str, target: &mut Target, location: Location) -> Option<Repository> {
+    const CHECK: &str = "key";
+    let repository = match open(target, location).await {
         Ok(repository) => repository,
         Err(CliError::Repository(RepositoryError::Key { source: KeyError::Missing, .. })) => {
             let message = "it is encrypted and no key was given, so it was not opened; give --key-file or --passphrase-file, or set RESTOW_KEY";
-            report.warning("key", name, message);
+            report.warning(CHECK, name, message);
             return None;
         }
         Err(error) => {
-            report.error("key", name, &error);
+            report.error(CHECK, name, &error);
             return None;
         }
     };
     match repository.keys() {
-        None => report.ok("key", name, "it is not encrypted"),
+        None => report.ok(CHECK, name, "it is not encrypted"),
         Some(keys) => {
             let slot = keys.opened_by();
             let message = format!(
@@ -158,7 +151,7 @@ async fn opens(report: &mut Report, name: &str, target: &Target, location: Locat
                 keys.generation(),
                 keys.epoch()
             );
-            report.ok("key", name, message);
+            report.ok(CHECK, name, message);
         }
     }
     for warning in repository.warnings() {
@@ -166,6 +159,19 @@ async fn opens(report: &mut Report, name: &str, target: &Target, location: Locat
         report.error("keyring", name, &error);
     }
     Some(repository)
+}
+
+/// Opens it as other commands do: a key that nobody names is looked for only where one is needed.
+async fn open(target: &mut Target, location: Location) -> Result<Repository, CliError> {
+    let url = location.url.clone();
+    let key = target.key_source()?;
+    let opened = within(Repository::open(location.clone(), key.as_ref()), &url).await;
+    let missing = matches!(opened, Err(CliError::Repository(RepositoryError::Key { source: KeyError::Missing, .. })));
+    if !missing || target.name_key().is_none() {
+        return opened;
+    }
+    let key = target.key_source()?;
+    within(Repository::open(location, key.as_ref()), &url).await
 }
 
 /// Warns until the recovery key has opened the repository once.
