@@ -16,6 +16,7 @@ mod boundaries;
 mod codes;
 mod formats;
 mod http;
+mod keys;
 mod lint;
 mod output;
 mod quickstart;

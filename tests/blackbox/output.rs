@@ -38,6 +38,9 @@ fn every_command_ends_with_a_summary() {
         (&["repository", "info", "repo"], 0),
         (&["repository", "info", "nowhere"], 10),
         (&["restore", "repo", "--to", "out"], 7),
+        (&["key", "list", "-r", "repo"], 7),
+        (&["doctor", "-r", "repo"], 0),
+        (&["doctor", "-r", "nowhere"], 1),
         (&["completions", "bash"], 0),
         (&["man"], 0),
     ] {

@@ -47,6 +47,11 @@ impl App {
         context::settings(self.settings.as_deref(), self.environment.as_ref())
     }
 
+    /// The file of the settings as messages name it.
+    pub fn settings_name(&self) -> &str {
+        self.settings.as_deref().and_then(std::path::Path::to_str).unwrap_or(context::SETTINGS)
+    }
+
     /// Where a pipeline is opened: its connections and then those of the settings.
     pub fn open_context(
         &self,

@@ -1,5 +1,7 @@
 //! The arguments of every command, with their help.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -7,6 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use restow_spec::units::ByteSize;
 
 use crate::exit;
+pub use keys::{
+    DoctorArgs, KeyAddArgs, KeyCommand, KeyListArgs, KeyRecoveryArgs, KeyRemoveArgs, KeyRewrapArgs, KeyRotateArgs,
+    NewSecretArgs, OtherSecretsArgs,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,6 +80,11 @@ pub enum Command {
     /// List, show and query snapshots
     #[command(subcommand)]
     Catalog(CatalogCommand),
+    /// List, add, remove, rotate and rewrap the keys of an encrypted repository
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Check settings, repositories, keys, clock and disk; exit code 1 where something is wrong
+    Doctor(DoctorArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
     /// Print or write the manual pages
@@ -270,6 +281,9 @@ pub struct RestoreArgs {
     /// A file with the key or the recovery key
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// A file with the passphrase; one line end at its end is not a part of it
+    #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
+    pub passphrase_file: Option<PathBuf>,
     /// Restore a snapshot in which datasets failed; they are named
     #[arg(long)]
     pub allow_partial: bool,
@@ -320,6 +334,9 @@ pub struct RepositoryInfoArgs {
     /// A file with the key or the recovery key
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// A file with the passphrase; one line end at its end is not a part of it
+    #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// Which repository.
@@ -332,6 +349,9 @@ pub struct RepositoryArgs {
     /// A file with the key or the recovery key [default: that of the settings, else RESTOW_KEY]
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// A file with the passphrase; one line end at its end is not a part of it
+    #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -18,7 +18,22 @@ pub fn confirm(question: &str) -> Result<bool, CliError> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Asks for a secret, which is not shown while it is typed.
+/// Goes on where `yes` is given or somebody says so; `what` is what would be done, as in `remove slot 3`.
+pub fn agree(what: &str, yes: bool) -> Result<(), CliError> {
+    if yes {
+        return Ok(());
+    }
+    if !has_terminal() {
+        let message = format!("to {what} needs a confirmation, and there is no terminal; nothing was changed");
+        return Err(CliError::Refused { message, hint: "add --yes".into() });
+    }
+    match confirm(&format!("{what}?"))? {
+        true => Ok(()),
+        false => Err(CliError::Refused { message: "not confirmed; nothing was changed".into(), hint: String::new() }),
+    }
+}
+
+/// Asks for a secret, which is not shown while it is typed. Spaces belong to a passphrase; only the line end does not.
 pub fn secret(question: &str) -> Result<Zeroizing<String>, CliError> {
     let hidden = echo(false);
     let answer = line(question);
@@ -26,7 +41,7 @@ pub fn secret(question: &str) -> Result<Zeroizing<String>, CliError> {
         echo(true);
         let _ = writeln!(io::stderr());
     }
-    Ok(Zeroizing::new(answer?.trim().to_owned()))
+    Ok(Zeroizing::new(answer?.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
 fn line(question: &str) -> Result<Zeroizing<String>, CliError> {

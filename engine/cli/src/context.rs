@@ -21,7 +21,7 @@ use crate::error::CliError;
 /// The variable that commands take a repository's key from where no file and no connection names one.
 pub const KEY_VARIABLE: &str = "RESTOW_KEY";
 /// The tool's settings in the working directory.
-const SETTINGS: &str = "restow.yaml";
+pub const SETTINGS: &str = "restow.yaml";
 
 /// Memory and parallelism, where given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -109,6 +109,20 @@ pub enum CliError {
         /// The repository.
         url: String,
     },
+    /// A store did not answer in time.
+    #[error("{url} did not answer within {seconds} s")]
+    NoAnswer {
+        /// The address.
+        url: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// `restow doctor` found something, which was printed.
+    #[error("doctor found {errors}; no data was changed")]
+    Unhealthy {
+        /// `2 errors`.
+        errors: String,
+    },
     /// A signal.
     #[error("interrupted: {safe}")]
     Interrupted {
@@ -135,10 +149,14 @@ impl CliError {
             Self::Repository(error) => error.exit_class().code(),
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => exit::NOT_FOUND,
             Self::Write { source, .. } | Self::Output(source) if source.kind() == std::io::ErrorKind::StorageFull => 6,
-            Self::Read { .. } | Self::Write { .. } | Self::Output(_) | Self::Terminal(_) | Self::Thread(_) => {
-                exit::FAILED
-            }
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Output(_)
+            | Self::Terminal(_)
+            | Self::Thread(_)
+            | Self::Unhealthy { .. } => exit::FAILED,
             Self::NotFound { .. } => exit::NOT_FOUND,
+            Self::NoAnswer { .. } => exit::UNREACHABLE,
             Self::Refused { .. } => exit::REFUSED,
             Self::NoKey { .. } => exit::WRONG_KEY,
             Self::Interrupted { .. } => exit::INTERRUPTED,
@@ -153,12 +171,13 @@ impl CliError {
             Self::Engine(error) => error.hint().map(str::to_owned),
             Self::Placed { diagnostic, .. } => diagnostic.help.clone(),
             Self::NoKey { .. } => Some(format!(
-                "give --key-file FILE with the key or the recovery key, or set {}",
+                "give --key-file FILE with the key or the recovery key, or --passphrase-file FILE, or set {}",
                 crate::context::KEY_VARIABLE
             )),
             Self::Read { .. } => {
                 Some("name an existing file; `restow create files/repository` writes a starter".into())
             }
+            Self::NoAnswer { .. } => Some("check the address, the network and the credentials".into()),
             Self::Diagnostics { .. } => Some("`restow lint` checks a file without running it".into()),
             _ => None,
         }

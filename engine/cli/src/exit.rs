@@ -17,6 +17,8 @@ pub const REFUSED: u8 = 7;
 pub const NOT_FOUND: u8 = 10;
 /// The key is wrong or missing.
 pub const WRONG_KEY: u8 = 12;
+/// A server or store is unreachable.
+pub const UNREACHABLE: u8 = 75;
 /// Interrupted by a signal.
 pub const INTERRUPTED: u8 = 130;
 
@@ -52,7 +54,7 @@ pub fn of_class(class: ExitClass) -> u8 {
         ExitClass::WrongKey => WRONG_KEY,
         ExitClass::Tampered => 13,
         ExitClass::TooNew => 14,
-        ExitClass::Unreachable => 75,
+        ExitClass::Unreachable => UNREACHABLE,
         ExitClass::Interrupted => INTERRUPTED,
     }
 }

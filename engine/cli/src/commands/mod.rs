@@ -2,7 +2,9 @@
 
 mod catalog;
 mod create;
+mod doctor;
 mod find;
+mod key;
 mod lint;
 mod list;
 mod pages;
@@ -12,6 +14,7 @@ mod repository;
 mod restore;
 mod run;
 mod schema;
+mod secret;
 mod target;
 mod test;
 
@@ -39,6 +42,8 @@ pub async fn dispatch(app: &App, command: Command) -> Result<u8, CliError> {
         Command::Catalog(CatalogCommand::List(arguments)) => reading(catalog::list(app, &arguments)).await,
         Command::Catalog(CatalogCommand::Show(arguments)) => reading(catalog::show(app, &arguments)).await,
         Command::Catalog(CatalogCommand::Query(arguments)) => reading(query::query(app, &arguments)).await,
+        Command::Key(command) => key::key(app, &command).await,
+        Command::Doctor(arguments) => reading(doctor::doctor(app, &arguments)).await,
         Command::Completions(arguments) => pages::completions(app, &arguments),
         Command::Man(arguments) => pages::man(app, &arguments),
     }

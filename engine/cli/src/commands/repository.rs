@@ -73,8 +73,9 @@ fn key_source(app: &App, arguments: &RepositoryCreateArgs) -> Option<KeySource> 
     Some(KeySource::Key(Zeroizing::new(key)))
 }
 
-/// Shows it before the repository exists, so that no crash can lose it.
-fn show_recovery_key(console: &Console, key: &RecoveryKey) {
+/// Shows a recovery key, which is in no other place: before the repository exists, so that no crash can lose it, or after
+/// a change of the keyring.
+pub(super) fn show_recovery_key(console: &Console, key: &RecoveryKey) {
     let text = key.text();
     if console.is_json() {
         console.record("recovery_key", &json!({ "recovery_key": text.as_str() }));
@@ -85,7 +86,11 @@ fn show_recovery_key(console: &Console, key: &RecoveryKey) {
 
 /// Shows what a repository is.
 pub async fn info(app: &App, arguments: &RepositoryInfoArgs) -> Result<u8, CliError> {
-    let named = RepositoryArgs { repository: arguments.url.clone(), key_file: arguments.key_file.clone() };
+    let named = RepositoryArgs {
+        repository: arguments.url.clone(),
+        key_file: arguments.key_file.clone(),
+        passphrase_file: arguments.passphrase_file.clone(),
+    };
     let mut target = Target::of(app, &named)?;
     let repository = target.open(app).await?;
     let snapshots = if repository.location().lists { Some(repository.snapshots().await?) } else { None };

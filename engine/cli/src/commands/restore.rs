@@ -27,6 +27,9 @@ const FILE: &str = "restore.yaml";
 /// Lists the snapshots, shows what would be written, asks, and restores.
 pub async fn restore(app: &App, arguments: &RestoreArgs) -> Result<u8, CliError> {
     let mut target = Target::at(app, &arguments.url, arguments.key_file.as_deref());
+    if let Some(file) = &arguments.passphrase_file {
+        target = target.with_passphrase_file(file);
+    }
     if arguments.print {
         target.name_key();
         let text = pipeline_text(&target, &arguments.snapshot, arguments);

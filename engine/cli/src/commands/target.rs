@@ -9,7 +9,8 @@ use restow_spec::catalogue::Kind;
 use restow_spec::environment::Environment;
 use restow_spec::pipeline::Component;
 use restow_spec::secret::Secret;
-use restow_store::keys::{KeyError, KeySource};
+use restow_spec::settings::Settings;
+use restow_store::keys::{KEY_PREFIX, KeyError, KeySource};
 use restow_store::location::{self, Location, StoreOptions};
 use restow_store::repository::{Repository, RepositoryError};
 use serde::Deserialize;
@@ -66,11 +67,33 @@ impl Target {
             Some(wanted) => by_name_or_url(&wanted, &connections),
             None => only_one(&connections)?,
         };
+        Ok(Self::with(app, connection, arguments))
+    }
+
+    /// Every repository that the settings name, by its name, and the default one where it is an address; only that of `-r`
+    /// where it is given.
+    pub fn all(app: &App, settings: &Settings, arguments: &RepositoryArgs) -> Result<Vec<(String, Self)>, CliError> {
+        let connections = context::connections(settings, app)?;
+        if let Some(wanted) = &arguments.repository {
+            let connection = by_name_or_url(wanted, &connections);
+            return Ok(vec![(wanted.clone(), Self::with(app, connection, arguments))]);
+        }
+        let mut found: Vec<(String, Component)> =
+            connections.iter().filter(|(_, of)| of.name == REPOSITORY).map(|(n, of)| (n.clone(), of.clone())).collect();
+        if let Some(default) = settings.default_repository.as_ref().filter(|name| !connections.contains_key(*name)) {
+            found.push((default.clone(), by_name_or_url(default, &connections)));
+        }
+        Ok(found.into_iter().map(|(name, of)| (name, Self::with(app, of, arguments))).collect())
+    }
+
+    /// A connection, and the key that the arguments name.
+    fn with(app: &App, connection: Component, arguments: &RepositoryArgs) -> Self {
         let target = Self { connection, environment: Arc::clone(&app.environment) };
-        Ok(match &arguments.key_file {
-            Some(file) => target.with_key_file(file),
-            None => target,
-        })
+        match (&arguments.key_file, &arguments.passphrase_file) {
+            (Some(file), _) => target.with_key_file(file),
+            (None, Some(file)) => target.with_passphrase_file(file),
+            (None, None) => target,
+        }
     }
 
     /// The repository of a URL alone, without any settings.
@@ -124,10 +147,10 @@ impl Target {
         let key = self.key_source()?;
         match Repository::open(location.clone(), key.as_ref()).await {
             Err(RepositoryError::Key { source: KeyError::Missing, .. }) if key.is_none() => {}
-            opened => return warned(app, opened?),
+            opened => return noted(app, opened?).await,
         }
         self.find_key(app, &location.url)?;
-        warned(app, Repository::open(location, self.key_source()?.as_ref()).await?)
+        noted(app, Repository::open(location, self.key_source()?.as_ref()).await?).await
     }
 
     /// Names the key that would be found without asking, where none is named: that of the environment, then a file beside
@@ -154,17 +177,24 @@ impl Target {
         if !ask::has_terminal() {
             return Err(CliError::NoKey { url: url.to_owned() });
         }
-        let key = ask::secret(&format!("key or recovery key of {url}: "))?;
+        let key = ask::secret(&format!("key, recovery key or passphrase of {url}: "))?;
         if key.is_empty() {
             return Err(CliError::NoKey { url: url.to_owned() });
         }
+        let kind = if key.trim_start().starts_with(KEY_PREFIX) { "key" } else { "passphrase" };
         self.environment = Arc::new(WithVariable::new(Arc::clone(&self.environment), KEY_VARIABLE, key));
-        self.set_unlock(json!({ "key": key_reference() }));
+        self.set_unlock(Value::Object(Map::from_iter([(kind.to_owned(), key_reference())])));
         Ok(())
     }
 
     fn with_key_file(mut self, file: &Path) -> Self {
         self.set_unlock(json!({ "key_file": file }));
+        self
+    }
+
+    /// With the passphrase in a file.
+    pub fn with_passphrase_file(mut self, file: &Path) -> Self {
+        self.set_unlock(json!({ "passphrase": format!("${{secret:file:{}}}", file.display()) }));
         self
     }
 
@@ -180,7 +210,8 @@ impl Target {
             .map_err(|error| CliError::usage(format!("repository {}: {error}", self.url()), ""))
     }
 
-    fn key_source(&self) -> Result<Option<KeySource>, CliError> {
+    /// What opens it, resolved; none where nothing is named.
+    pub fn key_source(&self) -> Result<Option<KeySource>, CliError> {
         let Some(unlock) = self.options()?.unlock else { return Ok(None) };
         let resolve = |secret: &Secret| -> Result<Zeroizing<String>, CliError> {
             secret.resolve(self.environment.as_ref()).map_err(|error| {
@@ -198,10 +229,12 @@ impl Target {
     }
 }
 
-fn warned(app: &App, repository: Repository) -> Result<Repository, CliError> {
+/// Tells the warnings; notes that the recovery key works, where it was the one, for `restow doctor`.
+async fn noted(app: &App, repository: Repository) -> Result<Repository, CliError> {
     for warning in repository.warnings() {
         app.console.warn(&format!("warning: {warning}"));
     }
+    repository.note_recovery().await;
     Ok(repository)
 }
 

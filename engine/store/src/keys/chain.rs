@@ -6,6 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::keyring::Unreadable;
+use super::opened::Chain;
 use super::slot::{Masters, Wallet};
 use super::{KeyError, Keyring, Keys, SlotInfo, Unlocker};
 
@@ -192,7 +193,6 @@ fn finish(
         let generation = opened.keys().next_back().copied().unwrap_or(0);
         return Err(KeyError::Removed { repository: tip.repository_id().to_string(), generation });
     };
-    let digests = accepted.iter().map(|ring| (ring.generation(), ring.digest())).collect();
-    let highest = accepted.iter().map(|ring| ring.highest_slot()).max().unwrap_or(0);
-    Ok((Keys::new((*tip).clone(), masters, slot, digests, broken, highest)?, warnings))
+    let chain = accepted.iter().fold(Chain::default(), |chain, ring| chain.and(ring));
+    Ok((Keys::new((*tip).clone(), masters, slot, chain, broken)?, warnings))
 }

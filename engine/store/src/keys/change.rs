@@ -2,7 +2,8 @@
 //! `keys/<generation>.json` with them, if absent; who loses that race opens the chain again and repeats the change.
 
 use super::keyring::{Body, Keyring, Unreadable};
-use super::slot::{Argon2Parameters, Masters, Slot, Wallet};
+use super::opened::Chain;
+use super::slot::{Argon2Parameters, MAX_PASSPHRASES, Masters, Slot, Wallet};
 use super::{KeyError, Keys, MasterKey, RecoveryKey, RepositoryId, SlotInfo, SlotKind, Unlocker};
 
 /// Makes generation 1 with a new master of epoch 1 and a slot for `unlocker`; `with_recovery` adds a recovery slot and
@@ -35,8 +36,8 @@ pub(super) fn create_with(
     };
     let bytes = Body::new(id, 1, None, 1, slots).encode(&masters)?;
     let ring = reread(1, &bytes)?;
-    let (digests, highest) = ([(1, ring.digest())].into(), ring.highest_slot());
-    Ok((bytes, Keys::new(ring, masters, opened_by, digests, None, highest)?, recovery))
+    let chain = Chain::default().and(&ring);
+    Ok((bytes, Keys::new(ring, masters, opened_by, chain, None)?, recovery))
 }
 
 /// Takes all recovery slots out and puts a new one in: the recovery key before opens no later generation.
@@ -200,10 +201,15 @@ fn next(keys: &Keys, slots: Vec<Slot>, masters: Masters, opened_by: SlotInfo) ->
     let body = Body::new(tip.repository_id(), number, Some(tip.digest()), tip.highest_epoch(), slots);
     let bytes = body.encode(&masters)?;
     let ring = reread(number, &bytes)?;
-    let mut digests = keys.digests().clone();
-    digests.insert(number, ring.digest());
-    let highest = keys.highest_slot().max(ring.highest_slot());
-    Ok((bytes, Keys::new(ring, masters, opened_by, digests, None, highest)?))
+    let chain = keys.chain().clone().and(&ring);
+    // A passphrase must stay good: opening by one computes argon2id for every salt there ever was, and stops at the bound.
+    if chain.passphrases.len() > MAX_PASSPHRASES && chain.passphrases.len() > keys.chain().passphrases.len() {
+        return Err(change(format!(
+            "passphrases have been wrapped {MAX_PASSPHRASES} times over all its generations, which is the bound; remove \
+             the passphrase slots and use keys"
+        )));
+    }
+    Ok((bytes, Keys::new(ring, masters, opened_by, chain, None)?))
 }
 
 /// What was written is read as a stranger would read it, before anybody stores it.
@@ -215,7 +221,7 @@ fn reread(number: u64, bytes: &[u8]) -> Result<Keyring, KeyError> {
 
 /// A number that no slot ever had: a command that names a slot must not meet another one under its number.
 fn next_slot(keys: &Keys) -> Result<u32, KeyError> {
-    keys.highest_slot().checked_add(1).ok_or_else(|| change("there are no more numbers for slots".to_owned()))
+    keys.chain().highest_slot.checked_add(1).ok_or_else(|| change("there are no more numbers for slots".to_owned()))
 }
 
 fn no_slot(slot: u32) -> KeyError {

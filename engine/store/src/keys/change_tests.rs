@@ -152,3 +152,28 @@ fn secrets_are_zeroed() {
     let _: Zeroizing<String> = text;
     let RecoveryKey(_key): RecoveryKey = RecoveryKey::random().unwrap();
 }
+
+#[test]
+fn a_passphrase_stays_good_however_often_the_keyring_changes() {
+    let (p, a) = (passphrase("p"), random_key());
+    let (first, keys, _) = create_with(id(), &p, false, CHEAP).unwrap();
+    let (second, mut keys, _) = add_slot(&keys, &a).unwrap();
+    let mut all = vec![first, second];
+    // Each rotation wraps the passphrase slot anew, under a new salt.
+    let refused = loop {
+        match rotate(&keys, &[p.clone(), a.clone()]) {
+            Ok((bytes, next, _)) => {
+                keys = next;
+                all.push(bytes);
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(refused.to_string().contains("32 times"), "{refused}");
+    let stored: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    assert_eq!(open(&stored, &p).unwrap().0.epoch(), 32);
+    // Without the passphrase it goes on.
+    let (by_key, _) = open(&stored, &a).unwrap();
+    let (_, keys) = remove_slot(&by_key, 1).unwrap();
+    rotate(&keys, std::slice::from_ref(&a)).unwrap();
+}

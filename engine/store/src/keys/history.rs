@@ -28,7 +28,7 @@ impl Keys {
     /// The slots of the newest generation. `generations` are the stored ones; those that are not a part of the chain that
     /// these keys have proven are not looked at.
     pub fn slot_history(&self, generations: &[(u64, Bytes)]) -> Vec<SlotHistory> {
-        let proven = |(number, bytes): &&(u64, Bytes)| self.digests().get(number) == Some(&sha256(bytes));
+        let proven = |(number, bytes): &&(u64, Bytes)| self.chain().digests.get(number) == Some(&sha256(bytes));
         let rings = generations.iter().filter(proven);
         let rings: Vec<Keyring> = rings.filter_map(|(number, bytes)| Keyring::parse(*number, bytes).ok()).collect();
         let first = |holds: &dyn Fn(&Keyring) -> bool| {

@@ -251,11 +251,6 @@ impl Keyring {
         self.body.highest_epoch()
     }
 
-    /// Highest number of a slot.
-    pub(super) fn highest_slot(&self) -> u32 {
-        self.body.slots.iter().map(|s| s.id).max().unwrap_or(0)
-    }
-
     /// The slots, without anything secret.
     pub fn slots(&self) -> Vec<SlotInfo> {
         self.body.slots.iter().map(|s| SlotInfo { id: s.id, kind: s.kind }).collect()

@@ -9,7 +9,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::KeyError;
 
 /// What every key text begins with: "restow key, version 1".
-const KEY_PREFIX: &str = "rsk1_";
+pub const KEY_PREFIX: &str = "rsk1_";
 /// Characters of base64url, without padding, for 32 bytes.
 const KEY_TEXT: usize = 43;
 

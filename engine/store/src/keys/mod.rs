@@ -26,7 +26,7 @@ pub use error::KeyError;
 pub use history::SlotHistory;
 pub use key_file::KeyFileState;
 pub use keyring::{KEYRING_FORMAT, Keyring, MAX_KEYRING_BYTES, RepositoryId};
-pub use material::{MasterKey, Passphrase, RecoveryKey, RepositoryKey, Unlocker, format_key, parse_key};
+pub use material::{KEY_PREFIX, MasterKey, Passphrase, RecoveryKey, RepositoryKey, Unlocker, format_key, parse_key};
 pub use opened::Keys;
 pub use slot::{Argon2Parameters, SlotInfo, SlotKind};
 pub use source::KeySource;

@@ -1,6 +1,6 @@
 //! An opened keyring: the master keys and what is derived from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,13 +20,35 @@ struct Inner {
     tip: Keyring,
     masters: Masters,
     opened_by: SlotInfo,
-    /// Digests of the generations that hold, by number.
-    digests: BTreeMap<u64, [u8; 32]>,
+    chain: Chain,
     /// What is wrong with the chain, if anything; writers stop then.
     broken: Option<String>,
-    /// Highest number of a slot in any of them: numbers are not used again.
-    highest_slot: u32,
     name_key: Zeroizing<[u8; 32]>,
+}
+
+/// What is kept of all generations that hold.
+#[derive(Clone, Default)]
+pub(super) struct Chain {
+    /// Their digests, by number.
+    pub(super) digests: BTreeMap<u64, [u8; 32]>,
+    /// Highest number of a slot: numbers are not used again.
+    pub(super) highest_slot: u32,
+    /// Salts of passphrase slots. Whoever opens the keyring by a passphrase computes argon2id for each.
+    pub(super) passphrases: BTreeSet<[u8; 32]>,
+}
+
+impl Chain {
+    /// With one more generation.
+    pub(super) fn and(mut self, ring: &Keyring) -> Self {
+        self.digests.insert(ring.generation(), ring.digest());
+        for slot in &ring.body().slots {
+            self.highest_slot = self.highest_slot.max(slot.id);
+            if slot.argon2id.is_some() {
+                self.passphrases.insert(slot.salt.0);
+            }
+        }
+        self
+    }
 }
 
 impl Keys {
@@ -34,13 +56,12 @@ impl Keys {
         tip: Keyring,
         masters: Masters,
         opened_by: SlotInfo,
-        digests: BTreeMap<u64, [u8; 32]>,
+        chain: Chain,
         broken: Option<String>,
-        highest_slot: u32,
     ) -> Result<Self, KeyError> {
         let first = masters.get(&1).ok_or(KeyError::UnknownEpoch { epoch: 1, highest: tip.highest_epoch() })?;
         let name_key = derive::<32>(&first.0, &NO_SALT, Kind::Name, &tip.repository_id(), "")?;
-        Ok(Self(Arc::new(Inner { tip, masters, opened_by, digests, broken, highest_slot, name_key })))
+        Ok(Self(Arc::new(Inner { tip, masters, opened_by, chain, broken, name_key })))
     }
 
     /// The repository that these keys belong to.
@@ -90,7 +111,7 @@ impl Keys {
     /// keyring was rolled back or replaced (13). `object` names who says so.
     pub fn check_named(&self, generation: u64, digest: &str, object: &str) -> Result<(), KeyError> {
         let rolled_back = |problem: String| KeyError::RolledBack { object: object.to_owned(), generation, problem };
-        match self.0.digests.get(&generation) {
+        match self.0.chain.digests.get(&generation) {
             Some(known) if HEXLOWER.encode(known) == digest => Ok(()),
             Some(_) => Err(rolled_back("its digest is another".to_owned())),
             None if generation > self.generation() => {
@@ -122,12 +143,8 @@ impl Keys {
         &self.0.masters
     }
 
-    pub(super) fn digests(&self) -> &BTreeMap<u64, [u8; 32]> {
-        &self.0.digests
-    }
-
-    pub(super) fn highest_slot(&self) -> u32 {
-        self.0.highest_slot
+    pub(super) fn chain(&self) -> &Chain {
+        &self.0.chain
     }
 
     fn master(&self, epoch: u32) -> Result<&MasterKey, KeyError> {

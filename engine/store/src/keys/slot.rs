@@ -15,7 +15,7 @@ use super::material::fill;
 use super::{KeyError, MasterKey, RepositoryId, Unlocker};
 
 /// Different argon2id computations (salt and parameters) that opening one keyring may cost.
-const MAX_PASSPHRASES: usize = 32;
+pub(super) const MAX_PASSPHRASES: usize = 32;
 
 /// Master keys by epoch.
 pub(super) type Masters = BTreeMap<u32, MasterKey>;
