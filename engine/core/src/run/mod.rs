@@ -130,7 +130,7 @@ fn verdict(
     let errors = || outcomes.iter().filter_map(|(_, error)| error.as_ref());
     // Whoever stayed away may come back: leave the run uncommitted and resumable.
     let away = errors()
-        .find(|error| matches!(error.class(), ExitClass::Unreachable | ExitClass::NoSpace | ExitClass::LostRace));
+        .find(|error| matches!(error.class(), ExitClass::Unreachable | ExitClass::NoSpace | ExitClass::LostRace | ExitClass::Tampered));
     let fatal = away.or_else(|| {
         let all_failed = failures == outcomes.len();
         (failures > 0 && (all_failed || policy == DatasetFailure::Fail)).then(|| errors().next()).flatten()
