@@ -5,6 +5,7 @@ mod support;
 
 mod boundaries;
 mod codes;
+mod fixtures;
 mod formats;
 mod http;
 mod lint;
