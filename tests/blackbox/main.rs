@@ -14,6 +14,7 @@ mod support;
 
 mod boundaries;
 mod codes;
+mod fixtures;
 mod formats;
 mod http;
 mod keys;

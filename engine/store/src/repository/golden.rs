@@ -49,7 +49,8 @@ async fn read(root: &FsPath, key: &str, command: &[String]) -> Result<String, Bo
     let selector = if command[0] == "restore" { "latest" } else { &command[2] };
     let manifest = repository.manifest(&repository.resolve(selector).await?).await?;
     for file in manifest.files().filter(|_| command[0] == "restore") {
-        repository.objects().get(&repository.path(&file.path)?).await?.bytes().await?;
+        // By ranges, as Parquet is read.
+        repository.objects().get_range(&repository.path(&file.path)?, 0..file.plain_bytes).await?;
     }
     Ok(manifest.datasets.iter().map(|d| d.name.as_str()).collect::<Vec<_>>().join(" "))
 }
