@@ -27,6 +27,10 @@ const MAX_PART_SIZE: u64 = 4 << 30;
 #[serde(deny_unknown_fields)]
 pub(super) struct SourceOptions {
     /// What to read: a file, a folder, a glob, or a list of them; a path or a store URL.
+    /// A glob matches names that begin with `_` like any other; names that begin with `.` need that dot in the pattern.
+    /// A folder takes every file below it except names that begin with `.` and the side files of Spark, Parquet and
+    /// Delta: `_SUCCESS`, `_metadata`, `_common_metadata`, `_delta_log/`, `_change_data/`, `_temporary/`.
+    /// Neither takes restow's own names, `_restow_*`. All of this goes for folders inside a path too.
     pub path: Paths,
     /// Name of the dataset; joins all files. Default: the file's name without extensions, or the folder's name.
     #[serde(default)]
@@ -43,9 +47,10 @@ pub(super) struct SourceOptions {
     /// Types of columns, over what inference finds: `{ population: int, embedding: vector(384) }`. Default: none.
     #[serde(default)]
     pub schema: Columns,
-    /// Columns that stand in the names of folders (`year=2024/`), with their types: `{ year: int }`. Default: none.
+    /// Columns that stand in the names of folders (`year=2024/`), with their types: `{ year: int }`.
+    /// `{}` leaves the values of such folders out. Default: none, and such folders below the path are an error.
     #[serde(default)]
-    pub partitions: Columns,
+    pub partitions: Option<Columns>,
     /// How CSV files are laid out. Default: comma, a header line, double quotes.
     #[serde(default)]
     pub csv: CsvOptions,
@@ -234,7 +239,8 @@ pub(super) fn check_source(options: &Value) -> Vec<Problem> {
             problems.push(Problem::new(pointer, format!("{path:?} is not a valid glob: {}", error.kind())));
         }
     }
-    for (name, columns) in [("schema", &options.schema), ("partitions", &options.partitions)] {
+    let partitions = options.partitions.clone().unwrap_or_default();
+    for (name, columns) in [("schema", &options.schema), ("partitions", &partitions)] {
         for (column, type_name) in &columns.0 {
             if let Err(error) = parse_type(type_name) {
                 let pointer = format!("/{name}/{}", column.replace('~', "~0").replace('/', "~1"));
@@ -243,7 +249,7 @@ pub(super) fn check_source(options: &Value) -> Vec<Problem> {
             }
         }
     }
-    for (column, _) in &options.partitions.0 {
+    for (column, _) in &partitions.0 {
         if options.schema.0.iter().any(|(other, _)| other == column) {
             problems.push(
                 Problem::new("/partitions", format!("column {column:?} stands in both `schema` and `partitions`"))

@@ -47,6 +47,9 @@ pub(super) enum FilesError {
     /// A folder name whose value is not of the type.
     #[error("in the path of {file:?}, {column}={value} is no {type_name}")]
     PartitionValue { file: String, column: String, value: String, type_name: String },
+    /// Folder names with values, and no word on whether they are columns.
+    #[error("dataset {dataset:?}: the values of the folders {folders} would be lost, since `partitions:` is not given")]
+    FolderValues { dataset: String, folders: String, columns: String },
     /// A partition column that is inside the files too.
     #[error("dataset {dataset:?} has the column {column:?} inside its files and as a folder name")]
     PartitionTwice { dataset: String, column: String },
@@ -119,7 +122,12 @@ impl FilesError {
                 "take the column out of `partitions:`, or select only files below such a folder"
             }
             Self::PartitionValue { .. } => "give the column another type under `partitions:`",
-            Self::PartitionTwice { .. } => "take it out of `partitions:`",
+            Self::FolderValues { columns, .. } => {
+                return Some(format!(
+                    "say `partitions: {{ {columns} }}` to read them as columns, or `partitions: {{}}` to leave them out"
+                ));
+            }
+            Self::PartitionTwice { .. } => "take it out of `partitions:`; the last one leaves `partitions: {}`",
             Self::Changed { .. } => "run again once nobody writes it",
             Self::Unfinished { .. } => {
                 "run the pipeline that writes it again: it resumes; or select its files by a glob"

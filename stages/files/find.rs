@@ -1,11 +1,12 @@
 //! Which files the options name, and which dataset each belongs to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use restow_core::Result;
 use restow_core::stage::OpenContext;
@@ -13,12 +14,16 @@ use restow_store::location::Location;
 
 use super::config::{Compression, Format, SourceOptions};
 use super::error::FilesError;
-use super::export::Export;
-use super::place::Place;
+use super::export::{EXPORT, Export};
+use super::place::{OWN, Place};
 use super::unlock::Unlocked;
 
 /// Folder below a target where a run keeps what is not finished.
 pub(super) const UNFINISHED: &str = "_restow_unfinished";
+/// Files without rows of their own that Spark and Parquet writers put beside the data.
+const SIDE_FILES: [&str; 3] = ["_SUCCESS", "_metadata", "_common_metadata"];
+/// Folders of logs, of changes that the data has already, and of writes that are not finished.
+const SIDE_FOLDERS: [&str; 3] = ["_delta_log", "_change_data", "_temporary"];
 
 /// One file.
 #[derive(Clone)]
@@ -35,6 +40,9 @@ pub(super) struct FoundFile {
     pub compression: Compression,
     /// Its rows, where an export of restow says how many there are.
     pub rows: Option<u64>,
+    /// A path below what the options name, whose folders may hold values: the file's own, or in an export of restow
+    /// that of the export's end. Empty for a file that the options name itself.
+    pub below: String,
 }
 
 impl fmt::Debug for FoundFile {
@@ -103,6 +111,15 @@ pub(super) async fn find(options: &SourceOptions, context: &OpenContext) -> Resu
     Ok(groups)
 }
 
+/// A file that a glob or a folder takes.
+struct Taken {
+    meta: ObjectMeta,
+    /// Its path below the glob's base, or the folder.
+    relative: String,
+    /// The dataset, where the options name none.
+    dataset: String,
+}
+
 struct Search<'a> {
     options: &'a SourceOptions,
     context: &'a OpenContext,
@@ -161,35 +178,50 @@ impl Search<'_> {
         }
         let prefix = Some(&location.root).filter(|root| !root.is_root());
         let listed: Vec<ObjectMeta> = location.store.list(prefix).try_collect().await?;
-        let mut found = false;
+        let (ends, mut taken) = (ends_of(&listed), Vec::new());
         for meta in listed {
             let relative = location.relative(&meta.location).unwrap_or_default().to_owned();
             if place.glob.as_ref().is_some_and(|glob| glob.takes(&relative)) {
-                let file = self.file(place, location, meta, place.show(&relative)).await?;
-                self.add(stem(&relative).to_owned(), file);
-                found = true;
+                let dataset = stem(&relative).to_owned();
+                taken.push(Taken { meta, relative, dataset });
             }
         }
-        if found { Ok(()) } else { Err(FilesError::NoFile { path: place.shown_glob() }.into()) }
+        if taken.is_empty() {
+            return Err(FilesError::NoFile { path: place.shown_glob() }.into());
+        }
+        self.take(place, taken, &ends).await
     }
 
     /// A folder: one dataset of its name.
     async fn folder(&mut self, place: &Place, listed: Vec<ObjectMeta>) -> Result<()> {
         let location = &place.location;
-        let mut found = false;
+        let (ends, mut taken) = (ends_of(&listed), Vec::new());
         for meta in listed {
             let relative = location.relative(&meta.location).unwrap_or_default().to_owned();
             if relative.starts_with(UNFINISHED) {
                 return Err(FilesError::Unfinished { path: place.shown.clone() }.into());
             }
-            if relative.is_empty() || relative.split('/').any(|part| part.starts_with(['_', '.'])) {
-                continue;
+            if !relative.is_empty() && !beside_the_data(&relative) {
+                taken.push(Taken { meta, relative, dataset: place.name() });
             }
-            let file = self.file(place, location, meta, place.show(&relative)).await?;
-            self.add(place.name(), file);
-            found = true;
         }
-        if found { Ok(()) } else { Err(FilesError::NoFile { path: place.shown.clone() }.into()) }
+        if taken.is_empty() {
+            return Err(FilesError::NoFile { path: place.shown.clone() }.into());
+        }
+        self.take(place, taken, &ends).await
+    }
+
+    /// The files that a glob or a folder takes; `ends` are the ends of the exports that lie there.
+    async fn take(&mut self, place: &Place, taken: Vec<Taken>, ends: &[Path]) -> Result<()> {
+        let values = self.options.partitions.is_none() && taken.iter().any(|one| one.relative.contains('='));
+        let mut exported = if values { exported_files(place, ends).await? } else { HashMap::new() };
+        for one in taken {
+            let end = exported.remove(&one.meta.location);
+            let mut file = self.file(place, &place.location, one.meta, place.show(&one.relative)).await?;
+            file.below = end.unwrap_or(one.relative);
+            self.add(one.dataset, file);
+        }
+        Ok(())
     }
 
     /// The files that an export names, below `prefix`: all others are none of it.
@@ -230,7 +262,8 @@ impl Search<'_> {
     /// What a file is, decrypted where a key is given.
     async fn file(&mut self, place: &Place, folder: &Location, meta: ObjectMeta, shown: String) -> Result<FoundFile> {
         let (format, compression) = self.format(&shown)?;
-        let raw = FoundFile { store: Arc::clone(&folder.store), meta, shown, format, compression, rows: None };
+        let (store, below) = (Arc::clone(&folder.store), String::new());
+        let raw = FoundFile { store, meta, shown, format, compression, rows: None, below };
         self.unlocked.file(raw, &place.location, self.options.unlock.as_ref(), self.context).await
     }
 
@@ -252,6 +285,39 @@ impl Search<'_> {
             self.groups.entry(name.clone()).or_insert_with(|| Group { name, files: Vec::new(), exported: None });
         group.files.push(file);
     }
+}
+
+/// Whether a folder leaves a file out: by its own name, or by that of a folder in its path.
+fn beside_the_data(relative: &str) -> bool {
+    let hidden = |name: &str| name.starts_with('.') || name.starts_with(OWN);
+    let (folders, file) = relative.rsplit_once('/').unwrap_or(("", relative));
+    let in_folder = folders.split('/').any(|name| hidden(name) || SIDE_FOLDERS.contains(&name));
+    in_folder || hidden(file) || SIDE_FILES.contains(&file)
+}
+
+/// The ends of exports among the objects of a listing.
+fn ends_of(listed: &[ObjectMeta]) -> Vec<Path> {
+    let paths = listed.iter().map(|meta| &meta.location);
+    paths.filter(|path| path.filename() == Some(EXPORT)).cloned().collect()
+}
+
+/// The files of these exports, each with the path of its export's end below the place: a folder inside an export is
+/// named like its dataset, and a `=` in that name means nothing.
+async fn exported_files(place: &Place, ends: &[Path]) -> Result<HashMap<Path, String>> {
+    let mut files = HashMap::new();
+    for end in ends {
+        let below = place.location.relative(end).unwrap_or_default();
+        let root = end.parent().unwrap_or_default();
+        let shown = place.show(place.location.relative(&root).unwrap_or_default());
+        let folder = Location { root, ..place.location.clone() };
+        let Some(export) = Export::read(&folder, &shown).await? else { continue };
+        for file in export.datasets.iter().flat_map(|dataset| &dataset.files) {
+            let bad = |reason: String| FilesError::NotAsExported { file: file.path.clone(), reason };
+            let path = folder.path(&file.path).map_err(|error| bad(error.to_string()))?;
+            files.insert(path, below.to_owned());
+        }
+    }
+    Ok(files)
 }
 
 impl Place {

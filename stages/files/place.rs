@@ -14,6 +14,9 @@ use super::error::FilesError;
 /// The characters that make a path a glob.
 const GLOB: [char; 4] = ['*', '?', '[', '{'];
 
+/// What every name of restow's own begins with.
+pub(super) const OWN: &str = "_restow_";
+
 /// A place that a path of the options names.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -31,14 +34,38 @@ pub(super) struct Glob {
     matcher: GlobMatcher,
     /// The glob as it was written, below the place.
     pub text: String,
+    /// How many of its names begin with a dot.
+    dots: usize,
 }
 
 impl Glob {
-    /// Whether the glob takes this path. Names that begin with `_` or `.` are hidden unless the glob spells such a name.
+    /// Whether the glob takes this path. A wildcard takes no name that begins with a dot, as in a shell, and no glob
+    /// takes a name of restow's own.
     pub fn takes(&self, relative: &str) -> bool {
-        let spelled = |text: &str| text.split('/').any(|part| part.starts_with(['_', '.']));
-        self.matcher.is_match(relative) && (!spelled(relative) || spelled(&self.text))
+        let own = relative.split('/').any(|part| part.starts_with(OWN));
+        // A name of the glob that begins with a dot takes one of these, so any more were taken by wildcards.
+        let hidden = relative.split('/').filter(|part| part.starts_with('.')).count();
+        !own && hidden <= self.dots && self.matcher.is_match(relative)
     }
+}
+
+/// How many names of a glob begin with a dot, counting each alternative in braces.
+fn dots(glob: &str) -> usize {
+    let (mut count, mut begins, mut braces) = (0, true, Vec::new());
+    for letter in glob.chars() {
+        match letter {
+            '{' => braces.push(begins),
+            ',' => begins = braces.last().copied().unwrap_or(false),
+            _ => {
+                count += usize::from(begins && letter == '.');
+                if letter == '}' {
+                    braces.pop();
+                }
+                begins = letter == '/';
+            }
+        }
+    }
+    count
 }
 
 impl Place {
@@ -130,7 +157,7 @@ fn split_glob<'a>(text: &'a str, context: &OpenContext) -> (&'a str, Option<&'a 
 fn compile(text: &str, rest: &str) -> Result<Glob> {
     let glob = GlobBuilder::new(rest).literal_separator(true).build();
     match glob {
-        Ok(glob) => Ok(Glob { matcher: glob.compile_matcher(), text: rest.to_owned() }),
+        Ok(glob) => Ok(Glob { matcher: glob.compile_matcher(), text: rest.to_owned(), dots: dots(rest) }),
         Err(error) => Err(FilesError::Glob { path: text.to_owned(), reason: error.kind().to_string() }.into()),
     }
 }

@@ -30,14 +30,12 @@ use super::config::{Compression, Format, Layout, SinkOptions};
 use super::error::FilesError;
 use super::export::Export;
 use super::find::UNFINISHED;
-use super::place::Place;
+use super::place::{OWN, Place};
 use super::unlock;
 use crate::codec::Codec;
 use crate::encrypt;
 use writer::{PartWriter, files_of};
 
-/// What every name of restow's own begins with.
-const OWN: &str = "_restow_";
 /// The mark of a run that writes to the target.
 const RUN: &str = "run.json";
 

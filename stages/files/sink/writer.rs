@@ -123,7 +123,8 @@ async fn decode(sink: &Target, target: &SplitTarget, at: &Path, shown: &str) -> 
     let store = sink.view(Arc::clone(&sink.location.store));
     let meta = store.head(at).await?;
     let (format, compression) = sink.format();
-    let file = FoundFile { store, meta, shown: shown.to_owned(), format, compression, rows: None };
+    let (shown, below) = (shown.to_owned(), String::new());
+    let file = FoundFile { store, meta, shown, format, compression, rows: None, below };
     let schema = &target.schema;
     if format != Format::Parquet {
         return decode_all(&file, schema, &CsvOptions::default()).await;

@@ -8,7 +8,7 @@ use restow_core::Result;
 
 use super::super::config::Columns;
 use super::super::error::FilesError;
-use super::super::find::FoundFile;
+use super::super::find::{FoundFile, Group};
 use crate::codec::types::parse_field;
 
 /// What Hive writes for null.
@@ -45,6 +45,50 @@ fn value(file: &FoundFile, field: &FieldRef) -> Result<ScalarValue> {
     ScalarValue::Utf8(Some(value.clone()))
         .cast_to(field.data_type())
         .map_err(|_| FilesError::PartitionValue { file: file.shown.clone(), column, value, type_name }.into())
+}
+
+/// Fails where folder names below the given paths hold values, which nobody has said to read or to leave out.
+///
+/// # Errors
+/// A folder looks like `name=value`.
+pub(super) fn require_none(group: &Group) -> Result<()> {
+    // Each column, the outermost first, and whether all its values are whole numbers.
+    let mut columns: Vec<(String, bool)> = Vec::new();
+    for file in &group.files {
+        let folders = file.below.rsplit_once('/').map_or("", |(folders, _)| folders);
+        for (column, value) in folders.split('/').filter_map(spelled) {
+            let whole = value == NULL || value.parse::<i64>().is_ok_and(|number| number.to_string() == value);
+            match columns.iter_mut().find(|(known, _)| *known == column) {
+                Some((_, all)) => *all &= whole,
+                None => columns.push((column, whole)),
+            }
+        }
+    }
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let folders: Vec<String> = columns.iter().map(|(column, _)| format!("{column}=")).collect();
+    let types: Vec<String> = columns
+        .iter()
+        .map(|(column, whole)| format!("{}: {}", yaml_key(column), if *whole { "int" } else { "text" }))
+        .collect();
+    let (folders, columns) = (folders.join(", "), types.join(", "));
+    Err(FilesError::FolderValues { dataset: group.name.clone(), folders, columns }.into())
+}
+
+/// Column and value of a folder that looks like `name=value`.
+fn spelled(folder: &str) -> Option<(String, String)> {
+    if !folder.contains('=') {
+        return None;
+    }
+    decode(folder).split_once('=').filter(|(column, _)| !column.is_empty()).map(owned)
+}
+
+/// A column as the key of a YAML map.
+fn yaml_key(column: &str) -> String {
+    let plain = column.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && column.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if plain { column.to_owned() } else { format!("{column:?}") }
 }
 
 fn owned((name, value): (&str, &str)) -> (String, String) {

@@ -70,7 +70,13 @@ impl Table {
     /// The files do not agree, or do not have what the options name.
     pub async fn open(group: Group, options: &SourceOptions) -> Result<Self> {
         let format = one_format(&group, options)?;
-        let partitions = partitions::fields(&options.partitions)?;
+        let partitions = match &options.partitions {
+            Some(columns) => partitions::fields(columns)?,
+            None => {
+                partitions::require_none(&group)?;
+                Vec::new()
+            }
+        };
         let mut files = Vec::with_capacity(group.files.len());
         let mut rows = Some(0);
         let columns = match format {

@@ -1,6 +1,7 @@
 //! The files source and sink through the contract, without the engine.
 
 mod exports;
+mod folders;
 mod harness;
 mod names;
 mod sources;

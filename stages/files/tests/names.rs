@@ -28,6 +28,7 @@ fn options_are_checked_beyond_their_schema() {
         problems.iter().map(|p| format!("{}: {p}", p.pointer)).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(text(check_source(&json!({ "path": "a/*.parquet", "schema": { "x": "int" } }))), "");
+    assert_eq!(text(check_source(&json!({ "path": "a", "partitions": {} }))), "");
     let problems = text(check_source(&json!({
         "path": ["", "a/[b.parquet"],
         "schema": { "x/y": "itn" },
