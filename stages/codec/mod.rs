@@ -203,7 +203,17 @@ fn info<T: schemars::JsonSchema>(
     check: fn(&Value) -> Vec<Problem>,
 ) -> ComponentInfo {
     let schema = schemars::schema_for!(T);
-    ComponentInfo { kind: Kind::Codec, name, summary, example, schema, byte_sink: false, bytes_source: false, check }
+    ComponentInfo {
+        kind: Kind::Codec,
+        name,
+        summary,
+        example,
+        schema,
+        byte_sink: false,
+        codecs: None,
+        bytes_source: false,
+        check,
+    }
 }
 
 /// What the schema of the options cannot say.

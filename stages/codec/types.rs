@@ -3,6 +3,7 @@
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use restow_core::record::{self, ROLE_KEY, Role};
 use restow_core::{EngineError, Result};
+use restow_spec::types::{Float, TypeName, Unit};
 
 /// Field metadata key of a text column whose values have a narrower form; the value is [`UUID`].
 pub const FORM_KEY: &str = "restow.form";
@@ -16,34 +17,24 @@ pub const FLOAT_WIDE: &str = "wide";
 /// Value of [`FLOAT_KEY`]: the user declared the type, text is rounded to the nearest float.
 pub const FLOAT_ROUNDED: &str = "rounded";
 
-/// Every name, for messages.
-const NAMES: &str = "bool, int, int8 to int64, uint8 to uint64, float, float32, float16, decimal(p,s), text, uuid, json, binary, \
-                     date, timestamp, timestamp(s|ms|us|ns), vector(n), vector(n,float16|float32|float64), \
-                     multi_vector(n), sparse_vector, list(type)";
-/// How deep `list(...)` may be nested.
-const MAX_NESTING: usize = 8;
-
-/// The Arrow type of a type name, such as `int`, `text`, `timestamp`, `vector(384)` or `list(text)`.
+/// The Arrow type of a type name, such as `int`, `text`, `timestamp`, `vector(384)` or `list(text)`; [`TypeName`] lists
+/// the names.
 ///
-/// | name | Arrow type |
+/// | type | Arrow type |
 /// |---|---|
-/// | `bool`, `boolean` | Boolean |
-/// | `int`, `integer`, `bigint`, `long`; `int8` .. `int64`; `uint8` .. `uint64` | Int64; of that width |
-/// | `float`, `double`, `number`, `float64`; `float32`, `real`; `float16`, `half` | Float64; Float32; Float16 |
-/// | `decimal(p,s)` | Decimal128, up to 38 digits |
-/// | `text`, `string`, `varchar`; `uuid`; `json` | Utf8 |
-/// | `binary`, `bytes` | Binary |
-/// | `date` | Date32 |
-/// | `timestamp`, `datetime`; `timestamp(s)`, `(ms)`, `(us)`, `(ns)` | Timestamp in UTC; microseconds where no unit is named |
-/// | `vector(n)`; `vector(n,float16)` | FixedSizeList of Float32; of that type |
-/// | `multi_vector(n)` | List of `vector(n)` |
-/// | `sparse_vector` | List of Struct { index: UInt32, value: Float32 } |
-/// | `list(type)` | List |
+/// | decimal | Decimal128 |
+/// | text, UUID, JSON | Utf8 |
+/// | bytes | Binary |
+/// | day | Date32 |
+/// | timestamp | Timestamp in UTC |
+/// | vector | FixedSizeList |
+/// | multi-vector | List of FixedSizeList of Float32 |
+/// | sparse vector | List of Struct { index: UInt32, value: Float32 } |
 ///
 /// # Errors
-/// The name is none of these.
+/// The name is no type.
 pub fn parse_type(name: &str) -> Result<DataType> {
-    parse(name, 0)
+    Ok(arrow_type(&parse(name)?))
 }
 
 /// A nullable field of a type name, with the metadata that `uuid`, `json` and vectors carry.
@@ -51,21 +42,20 @@ pub fn parse_type(name: &str) -> Result<DataType> {
 /// # Errors
 /// As [`parse_type`].
 pub fn parse_field(column: &str, name: &str) -> Result<Field> {
-    let data_type = parse_type(name).map_err(|error| error.context(format!("column {column:?}")))?;
-    let word = split(name).map_or("", |(word, _)| word);
-    if word.eq_ignore_ascii_case("json") {
-        return Ok(record::json_field(column));
-    }
+    let type_name = parse(name).map_err(|error| error.context(format!("column {column:?}")))?;
+    let data_type = arrow_type(&type_name);
     let mut metadata = std::collections::HashMap::new();
-    if word.eq_ignore_ascii_case(UUID) {
-        metadata.insert(FORM_KEY.to_owned(), UUID.to_owned());
-    }
     if narrow_float(&data_type) {
         metadata.insert(FLOAT_KEY.to_owned(), FLOAT_ROUNDED.to_owned());
     }
-    let role = match word.to_ascii_lowercase().as_str() {
-        "vector" | "multi_vector" => Some(Role::Vector),
-        "sparse_vector" => Some(Role::SparseVector),
+    let role = match type_name {
+        TypeName::Json => return Ok(record::json_field(column)),
+        TypeName::Uuid => {
+            metadata.insert(FORM_KEY.to_owned(), UUID.to_owned());
+            None
+        }
+        TypeName::Vector { .. } | TypeName::MultiVector { .. } => Some(Role::Vector),
+        TypeName::SparseVector => Some(Role::SparseVector),
         _ => None,
     };
     if let Some(role) = role {
@@ -96,80 +86,48 @@ pub fn timestamp_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-fn parse(name: &str, depth: usize) -> Result<DataType> {
-    let (word, argument) = split(name).ok_or_else(|| unknown(name))?;
-    if depth > MAX_NESTING {
-        return Err(EngineError::usage(format!("type {name:?} is nested more than {MAX_NESTING} deep")));
+fn parse(name: &str) -> Result<TypeName> {
+    name.parse::<TypeName>().map_err(|error| EngineError::usage(error.message).with_hint(error.help))
+}
+
+fn arrow_type(name: &TypeName) -> DataType {
+    match name {
+        TypeName::Boolean => DataType::Boolean,
+        TypeName::Int8 => DataType::Int8,
+        TypeName::Int16 => DataType::Int16,
+        TypeName::Int32 => DataType::Int32,
+        TypeName::Int64 => DataType::Int64,
+        TypeName::UInt8 => DataType::UInt8,
+        TypeName::UInt16 => DataType::UInt16,
+        TypeName::UInt32 => DataType::UInt32,
+        TypeName::UInt64 => DataType::UInt64,
+        TypeName::Float(float) => float_type(*float),
+        TypeName::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale),
+        TypeName::Text | TypeName::Uuid | TypeName::Json => DataType::Utf8,
+        TypeName::Binary => DataType::Binary,
+        TypeName::Date => DataType::Date32,
+        TypeName::Timestamp(unit) => DataType::Timestamp(time_unit(*unit), Some("UTC".into())),
+        TypeName::Vector { dimension, item } => vector_of(float_type(*item), *dimension),
+        TypeName::MultiVector { dimension } => list_of(record::vector_type(*dimension)),
+        TypeName::SparseVector => sparse_vector_type(),
+        TypeName::List(item) => list_of(arrow_type(item)),
     }
-    let word = word.to_ascii_lowercase();
-    match argument {
-        None => simple(&word).ok_or_else(|| unknown(name)),
-        Some(argument) => with_argument(&word, argument, depth).unwrap_or_else(|| Err(unknown(name))),
+}
+
+fn float_type(float: Float) -> DataType {
+    match float {
+        Float::Half => DataType::Float16,
+        Float::Single => DataType::Float32,
+        Float::Double => DataType::Float64,
     }
 }
 
-fn simple(word: &str) -> Option<DataType> {
-    Some(match word {
-        "bool" | "boolean" => DataType::Boolean,
-        "int" | "integer" | "bigint" | "long" | "int64" => DataType::Int64,
-        "int8" => DataType::Int8,
-        "int16" => DataType::Int16,
-        "int32" => DataType::Int32,
-        "uint8" => DataType::UInt8,
-        "uint16" => DataType::UInt16,
-        "uint32" => DataType::UInt32,
-        "uint64" => DataType::UInt64,
-        "float" | "double" | "number" | "float64" => DataType::Float64,
-        "float32" | "real" => DataType::Float32,
-        "float16" | "half" => DataType::Float16,
-        "text" | "string" | "varchar" | "uuid" | "json" => DataType::Utf8,
-        "binary" | "bytes" => DataType::Binary,
-        "date" => DataType::Date32,
-        "timestamp" | "datetime" => timestamp_type(),
-        "sparse_vector" => sparse_vector_type(),
-        _ => return None,
-    })
-}
-
-fn with_argument(word: &str, argument: &str, depth: usize) -> Option<Result<DataType>> {
-    Some(match word {
-        "timestamp" => {
-            let unit = match argument {
-                "s" => TimeUnit::Second,
-                "ms" => TimeUnit::Millisecond,
-                "us" => TimeUnit::Microsecond,
-                "ns" => TimeUnit::Nanosecond,
-                _ => return None,
-            };
-            Ok(DataType::Timestamp(unit, Some("UTC".into())))
-        }
-        "decimal" => {
-            let (precision, scale) = argument.split_once(',')?;
-            let (precision, scale): (u8, i8) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-            let fits = (1..=38).contains(&precision) && scale >= 0 && scale.unsigned_abs() <= precision;
-            fits.then_some(Ok(DataType::Decimal128(precision, scale)))?
-        }
-        "vector" => {
-            let (dimension, item) = argument.split_once(',').unwrap_or((argument, "float32"));
-            let item = parse(item, depth + 1).ok().filter(DataType::is_floating)?;
-            Ok(vector_of(item, dimension_of(dimension)?))
-        }
-        "multi_vector" => Ok(list_of(record::vector_type(dimension_of(argument)?))),
-        "list" => parse(argument, depth + 1).map(list_of),
-        _ => return None,
-    })
-}
-
-fn dimension_of(text: &str) -> Option<i32> {
-    text.trim().parse().ok().filter(|dimension| *dimension > 0)
-}
-
-/// `vector(384)` -> (`vector`, `384`); `int` -> (`int`, none).
-fn split(name: &str) -> Option<(&str, Option<&str>)> {
-    let name = name.trim();
-    match name.split_once('(') {
-        None => Some((name, None)),
-        Some((word, rest)) => Some((word.trim(), Some(rest.strip_suffix(')')?.trim()))),
+fn time_unit(unit: Unit) -> TimeUnit {
+    match unit {
+        Unit::Second => TimeUnit::Second,
+        Unit::Millisecond => TimeUnit::Millisecond,
+        Unit::Microsecond => TimeUnit::Microsecond,
+        Unit::Nanosecond => TimeUnit::Nanosecond,
     }
 }
 
@@ -180,10 +138,6 @@ fn narrow_float(data_type: &DataType) -> bool {
         DataType::Struct(fields) => fields.iter().any(|field| narrow_float(field.data_type())),
         _ => false,
     }
-}
-
-fn unknown(name: &str) -> EngineError {
-    EngineError::usage(format!("unknown type {name:?}")).with_hint(format!("the types are {NAMES}"))
 }
 
 #[cfg(test)]

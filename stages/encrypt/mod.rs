@@ -108,6 +108,7 @@ pub fn register(registry: &mut Registry) {
         example: "key_file: restow.key\ncreate: true\n",
         schema: schema_for!(Unlock),
         byte_sink: false,
+        codecs: None,
         bytes_source: false,
         check,
     });

@@ -40,6 +40,7 @@ fn source_info() -> ComponentInfo {
         example: "path: examples/cities.jsonl.gz\nid: id\n",
         schema: schema_for!(SourceOptions),
         byte_sink: false,
+        codecs: None,
         bytes_source: true,
         check: config::check_source,
     }
@@ -53,6 +54,7 @@ fn sink_info() -> ComponentInfo {
         example: "path: out/\nlayout: parts\npart_size: 1GiB\n",
         schema: schema_for!(SinkOptions),
         byte_sink: true,
+        codecs: None,
         bytes_source: false,
         check: config::check_sink,
     }
@@ -66,6 +68,7 @@ fn connection_info() -> ComponentInfo {
         example: "url: s3://lake/exports\nregion: eu-central-1\n",
         schema: schema_for!(ConnectionOptions),
         byte_sink: false,
+        codecs: None,
         bytes_source: false,
         check: config::check_connection,
     }

@@ -22,6 +22,7 @@ pub fn register(registry: &mut Registry) {
         example: "url: s3://vector-backups/prod\nunlock: { key: \"${secret:env:RESTOW_KEY}\" }\n",
         schema: schema_for!(RepositoryConnection),
         byte_sink: false,
+        codecs: None,
         bytes_source: false,
         check: config::check_connection,
     });
@@ -33,6 +34,7 @@ pub fn register(registry: &mut Registry) {
             example: "connection: backups\nsnapshot: latest\n",
             schema: schema_for!(RepositorySource),
             byte_sink: false,
+            codecs: None,
             bytes_source: true,
             check: config::check_source,
         },
@@ -46,6 +48,7 @@ pub fn register(registry: &mut Registry) {
             example: "connection: backups\n",
             schema: schema_for!(RepositorySink),
             byte_sink: true,
+            codecs: Some(&["parquet"]),
             bytes_source: false,
             check: config::check_sink,
         },

@@ -121,6 +121,10 @@ fn a_starter_passes_lint() {
         place.write("made.yaml", &made.stdout);
         place.run(&["lint", "made.yaml"]).ends_with(0);
     }
+    let refused = place.run(&["create", "files/jsonl/repository"]).ends_with(2);
+    refused
+        .says("a repository stores Parquet, and the codec stage says jsonl")
+        .says("use `codec: { parquet: {} }` here");
     place.run(&["create", "files/repository", "--output", "new.yaml"]).ends_with(0);
     place.run(&["lint", "new.yaml"]).ends_with(0);
     // What exists is not overwritten.

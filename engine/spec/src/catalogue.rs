@@ -97,6 +97,8 @@ pub struct ComponentInfo {
     pub schema: Schema,
     /// Sinks only: stores bytes, so that codec and encrypt stages may stand before it.
     pub byte_sink: bool,
+    /// Sinks that store bytes only: the codecs that they take, first the one to suggest; `None`: every codec.
+    pub codecs: Option<&'static [&'static str]>,
     /// Sources only: reads stored bytes.
     pub bytes_source: bool,
     /// A pure check beyond the schema, run only on options that satisfy the schema.
@@ -140,10 +142,32 @@ impl Catalogue {
         self.components.iter().filter(move |component| component.kind == kind).map(|component| component.name)
     }
 
+    /// What is wrong with a codec before a sink, if that sink does not take it.
+    pub(crate) fn refused_codec(&self, sink: &ComponentInfo, codec: &str) -> Option<Problem> {
+        let taken = sink.codecs.filter(|taken| !taken.contains(&codec))?;
+        let first = taken.first()?;
+        let titles: Vec<String> = taken.iter().map(|name| title(name)).collect();
+        let message = format!("a {} stores {}, and the codec stage says {codec}", sink.name, titles.join(" or "));
+        let open = |other: &&ComponentInfo| other.kind == Kind::Sink && other.byte_sink && other.codecs.is_none();
+        let open: Vec<&str> = self.iter().filter(open).map(|other| other.name).collect();
+        let here = format!("use `codec: {{ {first}: {{}} }}` here");
+        let help = match open.as_slice() {
+            [] => here,
+            names => format!("{here}; a {} sink takes every codec", names.join(" or ")),
+        };
+        Some(Problem::new("", message).with_help(help))
+    }
+
     /// The help for a name that is not known.
     pub(crate) fn suggest(&self, kind: Kind, name: &str) -> Option<String> {
         suggest::help(name, &format!("{kind}s"), self.names(kind))
     }
+}
+
+/// `Parquet`, as the beginning of a name is written in a sentence.
+fn title(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}", first.to_uppercase(), letters.as_str()))
 }
 
 impl Clone for Catalogue {

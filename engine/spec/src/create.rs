@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::catalogue::{Catalogue, ComponentInfo, Kind};
+use crate::catalogue::{Catalogue, ComponentInfo, Kind, Problem};
 use crate::{suggest, yaml};
 
 /// Why no starter could be written.
@@ -31,6 +31,9 @@ pub enum CreateError {
         /// The sink.
         sink: String,
     },
+    /// A codec that the sink does not take.
+    #[error("{0}")]
+    Codec(Problem),
     /// Parts in an order that no pipeline has.
     #[error("{0:?} stands too late: the order is source, filter and transform, codec, encrypt, sink")]
     Order(String),
@@ -51,6 +54,7 @@ pub fn create(expression: &str, catalogue: &Catalogue) -> Result<String, CreateE
     }
     stages.push(Stage::Component(sink));
     check_order(&stages, sink)?;
+    check_codec(&stages, sink, catalogue)?;
     Ok(render(&words, &stages, catalogue))
 }
 
@@ -121,6 +125,14 @@ fn check_order(stages: &[Stage<'_>], sink: &ComponentInfo) -> Result<(), CreateE
             Err(CreateError::NoByteSink { stage: stage.name().into(), sink: sink.name.into() })
         }
         _ => Ok(()),
+    }
+}
+
+fn check_codec(stages: &[Stage<'_>], sink: &ComponentInfo, catalogue: &Catalogue) -> Result<(), CreateError> {
+    let codec = stages.iter().find(|stage| stage.rank() == 2);
+    match codec.and_then(|stage| catalogue.refused_codec(sink, stage.name())) {
+        Some(problem) => Err(CreateError::Codec(problem)),
+        None => Ok(()),
     }
 }
 
@@ -234,6 +246,7 @@ mod tests {
             "files/filter/transform/codec/encrypt/repository",
             "demo/files",
             "demo/parquet/aes-256-gcm/repository",
+            "files/jsonl/files",
             "repository/demo",
             "repository/repository",
         ] {
@@ -257,6 +270,10 @@ mod tests {
         assert_eq!(message("fiels/repository"), "unknown source \"fiels\": did you mean \"files\"?");
         assert_eq!(message("files/fliter/repository"), "unknown stage \"fliter\": did you mean \"filter\"?");
         assert_eq!(message("files/parquet/demo"), "\"parquet\" needs a sink that stores bytes, and \"demo\" does not");
+        assert_eq!(
+            message("files/jsonl/repository"),
+            "a repository stores Parquet, and the codec stage says jsonl (use `codec: { parquet: {} }` here; a files sink takes every codec)"
+        );
         assert_eq!(
             message("files/parquet/filter/repository"),
             "\"filter\" stands too late: the order is source, filter and transform, codec, encrypt, sink"

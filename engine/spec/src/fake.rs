@@ -96,6 +96,11 @@ struct Parquet {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct Jsonl {}
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(dead_code)]
 enum Compression {
@@ -127,7 +132,17 @@ fn one_key(options: &Value) -> Vec<Problem> {
 
 fn info<T: JsonSchema>(kind: Kind, name: &'static str, summary: &'static str, example: &'static str) -> ComponentInfo {
     let schema = schema_of::<T>();
-    ComponentInfo { kind, name, summary, example, schema, byte_sink: false, bytes_source: false, check: none }
+    ComponentInfo {
+        kind,
+        name,
+        summary,
+        example,
+        schema,
+        byte_sink: false,
+        codecs: None,
+        bytes_source: false,
+        check: none,
+    }
 }
 
 pub(crate) fn catalogue() -> Catalogue {
@@ -144,13 +159,17 @@ pub(crate) fn catalogue() -> Catalogue {
         info::<FilesOptions>(Kind::Source, "files", "Reads files", "path: data/*.jsonl"),
         info::<RepositoryOptions>(Kind::Source, "repository", "Reads a snapshot", "connection: backups"),
         info::<Parquet>(Kind::Codec, "parquet", "Columns in Parquet", "compression: zstd\nlevel: 3"),
+        info::<Jsonl>(Kind::Codec, "jsonl", "One JSON object a line", "{}"),
         ComponentInfo {
             check: one_key,
             ..info::<Aes>(Kind::Encrypt, "aes-256-gcm", "Seals with AES", "key: \"${secret:env:RESTOW_KEY}\"")
         },
         info::<DemoOptions>(Kind::Sink, "demo", "Writes a demo database", "connection: prod"),
         bytes(info::<FilesOptions>(Kind::Sink, "files", "Writes files", "path: out/")),
-        bytes(info::<RepositoryOptions>(Kind::Sink, "repository", "Writes a snapshot", "connection: backups")),
+        ComponentInfo {
+            codecs: Some(&["parquet"]),
+            ..bytes(info::<RepositoryOptions>(Kind::Sink, "repository", "Writes a snapshot", "connection: backups"))
+        },
     ]
     .into_iter()
     .collect()

@@ -23,6 +23,7 @@ pub mod secret;
 pub mod settings;
 pub mod sql;
 pub mod suggest;
+pub mod types;
 pub mod units;
 pub mod yaml;
 
@@ -39,6 +40,7 @@ pub use schedule::{Overlap, Schedule};
 pub use schema::pipeline_schema;
 pub use secret::{Secret, SecretError};
 pub use settings::Settings;
+pub use types::TypeName;
 pub use units::{ByteSize, HumanDuration};
 pub use yaml::Document;
 

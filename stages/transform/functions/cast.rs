@@ -41,15 +41,12 @@ pub(in crate::transform) fn is_cast(function: &str) -> bool {
     matches!(function, CAST | PLAIN | "arrow_cast" | "arrow_try_cast")
 }
 
-/// The field that a type name stands for: restow's names first, then Arrow's own, such as `Decimal256(40, 2)`.
+/// The field that a type name stands for.
 ///
 /// # Errors
-/// It is neither.
+/// The name is no type.
 pub(in crate::transform) fn cast_target(column: &str, type_name: &str) -> std::result::Result<Field, EngineError> {
-    parse_field(column, type_name).or_else(|error| match type_name.parse::<DataType>() {
-        Ok(data_type) => Ok(Field::new(column, data_type, true)),
-        Err(_) => Err(error),
-    })
+    parse_field(column, type_name)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -42,7 +42,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("E302", "the pipeline has no sink"),
     ("E303", "a stage where it may not stand"),
     ("E304", "a stage that may stand only once"),
-    ("E305", "a codec or encrypt stage before a sink that does not store bytes"),
+    ("E305", "a codec or encrypt stage before a sink that does not store bytes, or that does not take this codec"),
     ("E306", "a stage must be a mapping with exactly one key"),
     ("E311", "a connection that the file does not define"),
     ("E312", "a connection of another kind than the stage that uses it"),

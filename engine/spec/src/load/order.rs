@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{Context, only_entry};
-use crate::catalogue::Kind;
+use crate::catalogue::{ComponentInfo, Kind};
 use crate::finding::Finding;
+use crate::yaml::escape;
 
 /// A stage of the chain with a known key.
 struct Stage<'a> {
@@ -48,6 +49,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
     findings.extend(repeated(context, &stages));
     findings.extend(misplaced(context, &stages));
     findings.extend(byte_stages(context, &stages));
+    findings.extend(refused_codecs(context, &stages));
     findings
 }
 
@@ -101,12 +103,32 @@ fn misplaced(context: &Context<'_>, stages: &[Stage<'_>]) -> Vec<Finding> {
     findings
 }
 
-fn byte_stages(context: &Context<'_>, stages: &[Stage<'_>]) -> Vec<Finding> {
-    let sink = stages.iter().rev().find(|stage| stage.key == "sink").and_then(|stage| only_entry(stage.value));
-    let Some((name, _)) = sink else {
+/// Codecs that the sink does not take.
+fn refused_codecs(context: &Context<'_>, stages: &[Stage<'_>]) -> Vec<Finding> {
+    let Some(sink) = sink(context, stages).filter(|info| info.byte_sink) else {
         return Vec::new();
     };
-    let Some(info) = context.catalogue.get(Kind::Sink, name).filter(|info| !info.byte_sink) else {
+    let codecs = stages.iter().filter(|stage| stage.key == "codec");
+    let named = codecs.filter_map(|stage| only_entry(stage.value).map(|(name, _)| (stage, name)));
+    named
+        .filter(|(_, name)| context.catalogue.get(Kind::Codec, name).is_some())
+        .filter_map(|(stage, name)| {
+            let problem = context.catalogue.refused_codec(sink, name)?;
+            let place = context.document.key_place(&format!("{}/{}", stage.pointer, escape(name)));
+            Some(Finding::new("E305", place, problem.message).maybe_help(problem.help))
+        })
+        .collect()
+}
+
+/// What is known of the pipeline's sink.
+fn sink<'a>(context: &Context<'a>, stages: &[Stage<'_>]) -> Option<&'a ComponentInfo> {
+    let stage = stages.iter().rev().find(|stage| stage.key == "sink")?;
+    let (name, _) = only_entry(stage.value)?;
+    context.catalogue.get(Kind::Sink, name)
+}
+
+fn byte_stages(context: &Context<'_>, stages: &[Stage<'_>]) -> Vec<Finding> {
+    let Some(info) = sink(context, stages).filter(|info| !info.byte_sink) else {
         return Vec::new();
     };
     let able: Vec<&str> = context

@@ -1,6 +1,7 @@
 //! SQL and columns: what filters and transforms may name, as far as earlier stages define it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
@@ -8,6 +9,7 @@ use super::{Context, only_entry};
 use crate::check::Outcome;
 use crate::finding::{Finding, MOST};
 use crate::sql::{self, Columns, Gone, SqlError};
+use crate::types::TypeName;
 use crate::yaml::escape;
 
 /// Most SQL texts of a file: each may cost the parser all that it is allowed.
@@ -28,11 +30,11 @@ pub(super) fn check(context: &Context<'_>, outcome: &Outcome) -> Vec<Finding> {
         let problem = match leaf.format.as_str() {
             "sql-expression" => sql::expression(text).err(),
             "sql-query" => sql::query(text).err(),
-            "sql-type" => sql::data_type(text).err(),
             _ => None,
         };
         findings.extend(problem.map(|problem| place(context, &leaf.pointer, problem)));
     }
+    findings.extend(types(context, outcome));
     let mut flow = Flow { context, columns: Columns::default(), findings };
     for (index, stage) in context.stages().iter().enumerate() {
         match only_entry(stage) {
@@ -43,6 +45,22 @@ pub(super) fn check(context: &Context<'_>, outcome: &Outcome) -> Vec<Finding> {
     }
     flow.findings.extend(tests(context));
     flow.findings
+}
+
+/// Names of types.
+fn types(context: &Context<'_>, outcome: &Outcome) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for leaf in outcome.leaves.iter().filter(|leaf| leaf.format == "sql-type") {
+        let text = context.value.pointer(&leaf.pointer).and_then(Value::as_str);
+        if let Some(Err(error)) = text.map(TypeName::from_str) {
+            let place = match error.length {
+                0 => context.document.value_place(&leaf.pointer),
+                length => context.document.char_place(&leaf.pointer, error.start, length),
+            };
+            findings.push(Finding::new("E506", place, error.message).help(error.help));
+        }
+    }
+    findings
 }
 
 fn place(context: &Context<'_>, pointer: &str, error: SqlError) -> Finding {

@@ -8,7 +8,7 @@ mod query;
 
 use std::collections::BTreeMap;
 
-use sqlparser::ast::{DataType, Expr, Query};
+use sqlparser::ast::{Expr, Query};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -75,38 +75,6 @@ pub fn query(text: &str) -> Result<Query, SqlError> {
     query::check(&query)?;
     Ok(*query)
 }
-
-/// Parses a type such as `int` or `decimal(10, 2)`.
-pub fn data_type(text: &str) -> Result<DataType, SqlError> {
-    let tokens = tokens(text)?;
-    let kind = parse(&tokens, false, |parser| parser.parse_data_type())?;
-    if let DataType::Custom(name, _) = &kind {
-        let name = name.to_string();
-        let help = crate::suggest::help(&name.to_lowercase(), "types", TYPES.iter().copied());
-        let mut error = SqlError::new("E506", format!("unknown type {name:?}"), (1, 1, name.chars().count()));
-        error.help = help;
-        return Err(error);
-    }
-    Ok(kind)
-}
-
-const TYPES: &[&str] = &[
-    "boolean",
-    "tinyint",
-    "smallint",
-    "int",
-    "bigint",
-    "float",
-    "double",
-    "decimal",
-    "text",
-    "string",
-    "varchar",
-    "date",
-    "time",
-    "timestamp",
-    "bytea",
-];
 
 /// Runs one parser over the tokens to their end, within its bounds.
 fn parse<T>(

@@ -73,21 +73,6 @@ fn queries() {
     }
 }
 
-#[test]
-fn types() {
-    for text in
-        ["int", "double", "decimal(10, 2)", "timestamp", "TEXT", "bigint", "boolean", "date", "varchar", "string"]
-    {
-        assert!(data_type(text).is_ok(), "{text}");
-    }
-    let error = data_type("itn").unwrap_err();
-    assert_eq!(
-        (error.code, error.message.as_str(), error.help.as_deref()),
-        ("E506", "unknown type \"itn\"", Some("did you mean \"int\"?"))
-    );
-    assert_eq!(refused(data_type("int int")).0, "E501");
-}
-
 /// Each shape nests as deeply or chains as long as the bounds let it; every one must end soon, on a small stack.
 #[test]
 fn hostile_sql_is_bounded() {
@@ -151,7 +136,7 @@ fn hostile_sql_is_bounded() {
     .collect();
     for (name, text) in shapes {
         let start = Instant::now();
-        let _ = (expression(&text), query(&text), data_type(&text));
+        let _ = (expression(&text), query(&text));
         let closed = format!("{text}1{}", ")".repeat(text.matches('(').count()));
         if let Ok(found) = expression(&closed) {
             let _ = check_expression_columns(&found, &Columns::default());
