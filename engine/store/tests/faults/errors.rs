@@ -12,8 +12,8 @@ use crate::crashes::{check_error, operations, settle};
 use crate::place::{BACKENDS, Backend, Place, plain_and_encrypted};
 
 /// Every operation of a first backup meets the fault once.
-async fn each(fault: Fault, class: ExitClass) {
-    for backend in BACKENDS {
+async fn each(backends: &[Backend], fault: Fault, class: ExitClass) {
+    for backend in backends.iter().copied() {
         for key in plain_and_encrypted() {
             let (base, job) = (&Place::new(backend), &Job::new("first", 0));
             let key = key.as_ref();
@@ -40,32 +40,32 @@ async fn each(fault: Fault, class: ExitClass) {
 
 #[tokio::test]
 async fn a_lost_reply() {
-    each(Fault::DropReply, ExitClass::Unreachable).await;
+    each(&BACKENDS, Fault::DropReply, ExitClass::Unreachable).await;
 }
 
 #[tokio::test]
 async fn a_server_error() {
-    each(Fault::Transient(503), ExitClass::Unreachable).await;
+    each(&[Backend::Memory], Fault::Transient(503), ExitClass::Unreachable).await;
 }
 
 #[tokio::test]
 async fn a_broken_connection() {
-    each(Fault::Tear, ExitClass::Unreachable).await;
+    each(&BACKENDS, Fault::Tear, ExitClass::Unreachable).await;
 }
 
 #[tokio::test]
 async fn a_failure() {
-    each(Fault::Fail, ExitClass::Failed).await;
+    each(&[Backend::Memory], Fault::Fail, ExitClass::Failed).await;
 }
 
 #[tokio::test]
 async fn a_missing_permission() {
-    each(Fault::Denied, ExitClass::Failed).await;
+    each(&[Backend::Memory], Fault::Denied, ExitClass::Failed).await;
 }
 
 #[tokio::test]
 async fn a_full_store() {
-    each(Fault::NoSpace, ExitClass::NoSpace).await;
+    each(&[Backend::Memory], Fault::NoSpace, ExitClass::NoSpace).await;
 }
 
 /// Small objects are created again after a lost reply, and find themselves.

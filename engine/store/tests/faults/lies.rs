@@ -7,6 +7,7 @@ use restow_store::fault::{Fault, Faults, Kind, Lie, Plan};
 use restow_store::repository::{CreateOptions, ExitClass, Repository, RepositoryError};
 
 use crate::backup::{Job, backup, read, snapshots};
+use crate::crashes::MOMENTS;
 use crate::place::{BACKENDS, Backend, Place, new_key, plain_and_encrypted};
 
 /// Whatever single operation lies: a run that reports success has made a snapshot that reads as it should.
@@ -39,6 +40,38 @@ async fn no_single_lie_makes_a_reported_snapshot_a_broken_one() {
                 .await;
             let ok = succeeded.iter().filter(|ok| **ok).count();
             println!("lie {lie:?}, encrypted {}: {} cases, {ok} succeeded rightly", key.is_some(), succeeded.len());
+        }
+    }
+}
+
+/// Whatever goes wrong with a single operation of a restore: it gives what was backed up, or an error.
+#[tokio::test]
+async fn a_read_is_right_or_an_error() {
+    let faults = [Fault::Fail, Fault::Transient(503), Fault::NotFound, Fault::Denied, Fault::Tear, Fault::DropReply]
+        .into_iter()
+        .chain([Lie::Plain, Lie::Half, Lie::Corrupt].map(Fault::Lie))
+        .chain(MOMENTS.map(Fault::Crash));
+    for backend in BACKENDS {
+        for key in plain_and_encrypted() {
+            let (place, job) = (Place::new(backend), Job::new("first", 0));
+            let id = backup(&place.location(), key.as_ref(), &job).await.unwrap().snapshot;
+            let counted = Arc::new(Faults::new(Plan::none()));
+            read(&place.faulty(&counted), key.as_ref(), &id).await.unwrap();
+            let (count, mut cases, mut ok) = (counted.operations(), 0, 0);
+            for (n, fault) in (1..=count).flat_map(|n| faults.clone().map(move |fault| (n, fault))) {
+                let broken = Arc::new(Faults::new(Plan::at(n, fault).with_seed(n)));
+                if let Ok(found) = read(&place.faulty(&broken), key.as_ref(), &id).await {
+                    assert!(found == job.content(), "{fault:?} at {n} of {count}");
+                    ok += 1;
+                }
+                assert_eq!(broken.fired(), 1, "{fault:?} at {n} of {count}");
+                cases += 1;
+            }
+            assert!(read(&place.location(), key.as_ref(), &id).await.unwrap() == job.content());
+            let encrypted = key.is_some();
+            println!(
+                "restore, {backend:?}, encrypted {encrypted}: {count} operations, {cases} cases, {ok} right, no wrong one"
+            );
         }
     }
 }
