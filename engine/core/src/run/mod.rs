@@ -129,8 +129,9 @@ fn verdict(
 ) -> Option<EngineError> {
     let errors = || outcomes.iter().filter_map(|(_, error)| error.as_ref());
     // Whoever stayed away may come back: leave the run uncommitted and resumable.
-    let away = errors()
-        .find(|error| matches!(error.class(), ExitClass::Unreachable | ExitClass::NoSpace | ExitClass::LostRace | ExitClass::Tampered));
+    let away = errors().find(|error| {
+        matches!(error.class(), ExitClass::Unreachable | ExitClass::NoSpace | ExitClass::LostRace | ExitClass::Tampered)
+    });
     let fatal = away.or_else(|| {
         let all_failed = failures == outcomes.len();
         (failures > 0 && (all_failed || policy == DatasetFailure::Fail)).then(|| errors().next()).flatten()
