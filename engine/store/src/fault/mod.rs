@@ -255,8 +255,11 @@ impl ObjectStore for FaultStore {
     }
 }
 
+/// Plans at work by address and text.
+type ByAddress = Mutex<HashMap<(String, String), Arc<Faults>>>;
+
 /// The plans of places that were opened by address, so that places of one address share them.
-static BY_ADDRESS: LazyLock<Mutex<HashMap<(String, String), Arc<Faults>>>> = LazyLock::new(Mutex::default);
+static BY_ADDRESS: LazyLock<ByAddress> = LazyLock::new(Mutex::default);
 
 /// The plan at work of an address without `fault+`, as text.
 pub(crate) fn by_address(address: &str, plan: &str) -> Result<Arc<Faults>, PlanError> {
