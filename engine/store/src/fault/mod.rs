@@ -5,7 +5,8 @@
 //! as if the process were gone. [`Plan`] says what, also as text: `put:7=drop-reply,get:*=delay(50ms)`.
 //!
 //! Pipelines reach it by the address of a store: `fault+file:///backups`, `fault+s3://bucket/prefix`,
-//! `fault+memory://name`, with the plan in `RESTOW_FAULTS`, or in the address behind `?fault=`. Without a plan (`none` is
+//! `fault+memory://name`, with the plan in `RESTOW_FAULTS`, or in the address behind `?fault=`. Without a plan
+//! (`none` is
 //! one) such an address is an error, and without `fault+` the variable means nothing: nobody gets here by accident.
 //! Places opened by the same address and plan in one process share their counters and die together.
 //!
