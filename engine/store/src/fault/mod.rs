@@ -5,7 +5,8 @@
 //! as if the process were gone. [`Plan`] says what, also as text: `put:7=drop-reply,get:*=delay(50ms)`.
 //!
 //! Pipelines reach it by the address of a store: `fault+file:///backups`, `fault+s3://bucket/prefix`,
-//! `fault+memory://name`, with the plan in `RESTOW_FAULTS`, or in the address behind `?fault=`. Without a plan (`none` is
+//! `fault+memory://name`, with the plan in `RESTOW_FAULTS`, or in the address behind `?fault=`. Without a plan
+//! (`none` is
 //! one) such an address is an error, and without `fault+` the variable means nothing: nobody gets here by accident.
 //! Places opened by the same address and plan in one process share their counters and die together.
 //!
@@ -255,11 +256,11 @@ impl ObjectStore for FaultStore {
     }
 }
 
-/// Faults by address and plan.
-type ByAddress = HashMap<(String, String), Arc<Faults>>;
+/// Plans at work by address and text.
+type ByAddress = Mutex<HashMap<(String, String), Arc<Faults>>>;
 
 /// The plans of places that were opened by address, so that places of one address share them.
-static BY_ADDRESS: LazyLock<Mutex<ByAddress>> = LazyLock::new(Mutex::default);
+static BY_ADDRESS: LazyLock<ByAddress> = LazyLock::new(Mutex::default);
 
 /// The plan at work of an address without `fault+`, as text.
 pub(crate) fn by_address(address: &str, plan: &str) -> Result<Arc<Faults>, PlanError> {

@@ -154,12 +154,14 @@ pub(super) struct Rule {
 ///
 /// As text: rules with commas between them, each `KIND[@PATH]:WHEN=FAULT`; or `none`.
 ///
-/// - KIND: `put`, `multipart`, `part`, `complete`, `abort`, `get`, `head`, `delete`, `list`, `copy`, `rename`; `write` and
+/// - KIND: `put`, `multipart`, `part`, `complete`, `abort`, `get`, `head`, `delete`, `list`, `copy`, `rename`;
+///   `write` and
 ///   `read` for all that do and do not change the store; `*` for all.
 /// - PATH: a piece of the path, `*` in it for anything: `put@snapshots/*/manifest.json:1=drop-reply`.
 /// - WHEN: counted over the operations that this rule concerns: `7` the seventh, `7+` from there on, `2-4`, `*` each,
 ///   `5%` at random.
-/// - FAULT: `fail`, `transient` or `transient(STATUS)`, `not-found`, `denied`, `no-space`, `delay(50ms)`, `hang`, `tear`, `lie`
+/// - FAULT: `fail`, `transient` or `transient(STATUS)`, `not-found`, `denied`, `no-space`, `delay(50ms)`, `hang`,
+///   `tear`, `lie`
 ///   or `lie(half|corrupt|overwrite|keep|exists)`, `drop-reply`, `crash` or `crash(before|middle|after)`.
 /// - `seed=N` fixes what is random.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -97,7 +97,8 @@ impl Faults {
         next(&mut self.lock().random)
     }
 
-    /// Counts an operation and decides what happens to it. Delays happen here. What is an error before anything was done
+    /// Counts an operation and decides what happens to it. Delays happen here. What is an error before anything was
+    /// done
     /// is returned as such; the other faults are the operation's own business.
     pub(super) async fn enter(&self, kind: Kind, path: &str, bytes: u64) -> Result<(Visit, Option<Fault>)> {
         let entered = self.decide(kind, path, bytes);

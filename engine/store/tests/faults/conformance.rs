@@ -1,4 +1,5 @@
-//! `object_store::integration` over each layer and each pair of layers: on memory, local files and, where the environment
+//! `object_store::integration` over each layer and each pair of layers: on memory, local files and, where the
+//! environment
 //! names them, real servers (tests/servers/README.md).
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! Damage: flips, cuts, additions, swaps, older versions and removals of every object, found by whoever reads what is named.
+//! Damage: flips, cuts, additions, swaps, older versions and removals of every object, found by whoever reads what
+//! is named.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ async fn subject(key: Option<KeySource>, size: usize) -> Subject {
 }
 
 impl Subject {
-    /// Reads everything, as a new process: both snapshots, the open run, and all receipts. The first error is the finding.
+    /// Reads everything, as a new process: both snapshots, the open run, and all receipts. The first error is the
+    /// finding.
     async fn examine(&self) -> Result<Vec<String>> {
         let location = self.place.location();
         for (id, content) in &self.snapshots {

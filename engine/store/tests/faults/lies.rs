@@ -1,4 +1,5 @@
-//! Stores that say what is not true. What a run reports as done has to be there; what a store cannot do is found out first.
+//! Stores that say what is not true. What a run reports as done has to be there; what a store cannot do is found out
+//! first.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The store's protocols on stores that fail: crash sweeps, lost replies, races, damage, and conformance of every layer.
+//! The store's protocols on stores that fail: crash sweeps, lost replies, races, damage, and conformance of every
+//! layer.
 //!
 //! Everything is in-process, on sets of some hundred kilobytes; `--nocapture` prints what was tried, how often.
 

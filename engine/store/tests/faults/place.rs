@@ -30,7 +30,8 @@ pub struct Place {
     dir: Option<TempDir>,
 }
 
-/// A directory in memory where there is one: these tests ask whether names and bytes are right, not whether they are synced.
+/// A directory in memory where there is one: these tests ask whether names and bytes are right, not whether they are
+/// synced.
 pub fn directory() -> TempDir {
     let shm = FsPath::new("/dev/shm");
     let builder = tempfile::Builder::new().prefix("restow-faults-").to_owned();

@@ -10,7 +10,8 @@ use restow_store::run_state::Intent;
 use crate::backup::{Job, backup, begin, open_or_create, run, snapshots};
 use crate::place::{BACKENDS, Place, plain_and_encrypted};
 
-/// Two runs that commit one snapshot id: a process that was stopped and its successor share the nonce, so both succeed with
+/// Two runs that commit one snapshot id: a process that was stopped and its successor share the nonce, so both
+/// succeed with
 /// one snapshot; with different nonces one wins.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_writers_with_one_snapshot_id() {
