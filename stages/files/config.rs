@@ -71,6 +71,10 @@ pub(super) struct SinkOptions {
     /// Several files in a folder for each dataset, or one file for each dataset. Default: parts.
     #[serde(default)]
     pub layout: Layout,
+    /// Columns whose values become folders, `country=FR/`, as in Hive: text, whole numbers, dates or booleans. The files do
+    /// not hold them. Needs the layout parts, and no encryption, since the names of folders are in clear. Default: none.
+    #[serde(default)]
+    pub partition_by: Vec<String>,
     /// Size at which the next file of a split is begun. Default: 1GiB. Minimum: 1MiB. Maximum: 4GiB.
     #[serde(default = "part_size")]
     pub part_size: ByteSize,
@@ -282,6 +286,21 @@ pub(super) fn check_sink(options: &Value) -> Vec<Problem> {
             Problem::new("/path", format!("{:?} looks like a glob, and an export goes into one folder", options.path))
                 .with_help("name the folder"),
         );
+    }
+    if !options.partition_by.is_empty() && options.layout == Layout::Single {
+        let problem = Problem::new("/partition_by", "a single file has no folders to partition");
+        problems.push(problem.with_help("use `layout: parts`"));
+    }
+    for (n, column) in options.partition_by.iter().enumerate() {
+        let (pointer, twice) = (format!("/partition_by/{n}"), options.partition_by.iter().take(n).any(|c| c == column));
+        if column.is_empty() || column.contains('=') {
+            problems.push(
+                Problem::new(pointer, format!("{column:?} cannot name a folder"))
+                    .with_help("rename the column in a transform stage"),
+            );
+        } else if twice {
+            problems.push(Problem::new(pointer, format!("{column:?} is named twice")));
+        }
     }
     let size = options.part_size;
     if !(MIN_PART_SIZE..=MAX_PART_SIZE).contains(&size.bytes()) {

@@ -64,6 +64,9 @@ pub(super) struct ExportedDataset {
     pub bytes: u64,
     /// Its columns, in order.
     pub columns: Vec<ExportedColumn>,
+    /// Those of them that are in the names of folders, outermost first, and not inside the files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<String>,
     /// Its files.
     pub files: Vec<ExportedFile>,
 }
@@ -148,12 +151,13 @@ impl Export {
     }
 
     /// Adds a dataset and its figures.
-    pub fn add(&mut self, name: &str, schema: &Schema, files: Vec<ExportedFile>) {
+    pub fn add(&mut self, name: &str, schema: &Schema, partitions: &[String], files: Vec<ExportedFile>) {
         let rows = files.iter().map(|file| file.rows).sum();
         let bytes = files.iter().map(|file| file.bytes).sum();
         self.rows += rows;
         self.bytes += bytes;
-        self.datasets.push(ExportedDataset { name: name.to_owned(), rows, bytes, columns: columns(schema), files });
+        let (name, columns, partitions) = (name.to_owned(), columns(schema), partitions.to_vec());
+        self.datasets.push(ExportedDataset { name, rows, bytes, columns, partitions, files });
     }
 
     /// How many files there are.

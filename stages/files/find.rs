@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -89,8 +89,10 @@ pub(super) struct Group {
     pub name: String,
     /// Its files, ordered by path.
     pub files: Vec<FoundFile>,
-    /// The schema that an export of restow keeps.
+    /// The schema that an export of restow keeps: the columns inside the files.
     pub exported: Option<SchemaRef>,
+    /// The columns that such an export has in the names of folders.
+    pub folders: Vec<FieldRef>,
 }
 
 /// Finds the files of every dataset.
@@ -233,11 +235,15 @@ impl Search<'_> {
                 continue;
             }
             let schema = dataset.schema(&place.shown)?;
+            let (folders, inside): (Vec<FieldRef>, Vec<FieldRef>) =
+                schema.fields().iter().cloned().partition(|field| dataset.partitions.contains(field.name()));
+            let inside: SchemaRef = Arc::new(Schema::new(inside));
             let name = self.options.dataset.clone().unwrap_or_else(|| dataset.name.clone());
             self.groups.entry(name.clone()).or_insert_with(|| Group {
                 name,
                 files: Vec::new(),
-                exported: Some(schema),
+                exported: Some(inside),
+                folders,
             });
             for named in files {
                 let shown = place.show(named.path.strip_prefix(prefix).unwrap_or(&named.path));
@@ -281,8 +287,12 @@ impl Search<'_> {
 
     fn add(&mut self, name: String, file: FoundFile) {
         let name = self.options.dataset.clone().unwrap_or(name);
-        let group =
-            self.groups.entry(name.clone()).or_insert_with(|| Group { name, files: Vec::new(), exported: None });
+        let group = self.groups.entry(name.clone()).or_insert_with(|| Group {
+            name,
+            files: Vec::new(),
+            exported: None,
+            folders: Vec::new(),
+        });
         group.files.push(file);
     }
 }
@@ -311,7 +321,9 @@ async fn exported_files(place: &Place, ends: &[Path]) -> Result<HashMap<Path, St
         let shown = place.show(place.location.relative(&root).unwrap_or_default());
         let folder = Location { root, ..place.location.clone() };
         let Some(export) = Export::read(&folder, &shown).await? else { continue };
-        for file in export.datasets.iter().flat_map(|dataset| &dataset.files) {
+        // The folders of a partitioned dataset hold values: read by a glob, it is as any other.
+        let plain = export.datasets.iter().filter(|dataset| dataset.partitions.is_empty());
+        for file in plain.flat_map(|dataset| &dataset.files) {
             let bad = |reason: String| FilesError::NotAsExported { file: file.path.clone(), reason };
             let path = folder.path(&file.path).map_err(|error| bad(error.to_string()))?;
             files.insert(path, below.to_owned());

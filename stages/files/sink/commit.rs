@@ -49,7 +49,7 @@ pub(super) async fn commit(target: &Arc<Target>, request: CommitRequest) -> Resu
             target.publish(&file).await?;
             files.push(ExportedFile { path: file.path, rows: file.rows, bytes: file.bytes, sha256: file.sha256 });
         }
-        export.add(&dataset.name, &dataset.schema, files);
+        export.add(&dataset.name, &dataset.schema, &target.partition_by, files);
     }
     let path = target.place(EXPORT)?;
     match target.location.store.put_opts(&path, export.bytes()?.into(), PutMode::Create.into()).await {
@@ -121,7 +121,11 @@ impl Target {
         match (waiting, there(store, &to).await?) {
             (Some(_), None) => self.shift(&from, &to, file.bytes).await?,
             // A copy of an earlier attempt that did not come to its end; random names are ours alone.
-            (Some(_), Some(_)) if self.layout == Layout::Parts => self.shift(&from, &to, file.bytes).await?,
+            // They go first: not every store renames onto what is there.
+            (Some(_), Some(_)) if self.layout == Layout::Parts => {
+                store.delete(&to).await?;
+                self.shift(&from, &to, file.bytes).await?;
+            }
             (_, Some(_)) => {
                 let same = stored(store, &to).await?.is_some_and(|(_, sha256)| sha256 == file.sha256);
                 if !same {

@@ -5,12 +5,14 @@
 
 mod commit;
 mod output;
+mod partition;
 mod writer;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use object_store::path::{Path, PathPart};
@@ -63,6 +65,8 @@ pub(super) struct Target {
     location: Location,
     shown: String,
     layout: Layout,
+    /// Columns whose values name folders.
+    partition_by: Vec<String>,
     part_size: u64,
     codec: Codec,
     /// The keys of an encrypted export; none yet where the sink was opened only to plan.
@@ -95,6 +99,12 @@ impl FilesSink {
         }
         let codec = Codec::of(bytes.codec.as_ref())?;
         let unlock = encrypt::of_stage(bytes)?;
+        if unlock.is_some() && !options.partition_by.is_empty() {
+            return Err(EngineError::usage(
+                "an encrypted export cannot be partitioned: the names of folders are in clear",
+            )
+            .with_hint("leave out `partition_by` or the encrypt stage"));
+        }
         let mut keys = None;
         if let Some(unlock) = &unlock
             && context.may_create
@@ -106,6 +116,7 @@ impl FilesSink {
             shown: place.shown,
             location: place.location,
             layout: options.layout,
+            partition_by: options.partition_by.clone(),
             part_size: options.part_size.bytes(),
             codec,
             keys,
@@ -141,13 +152,20 @@ impl Target {
         format!("{UNFINISHED}/{}", part(run))
     }
 
-    fn names(&self, target: &SplitTarget, random: &str) -> Names {
+    /// The columns inside the files.
+    fn inside(&self, schema: &SchemaRef) -> SchemaRef {
+        partition::inside(schema, &self.partition_by)
+    }
+
+    /// The names of a file; `below` is its folder below that of the dataset, or empty.
+    fn names(&self, target: &SplitTarget, below: &str, random: &str) -> Names {
         let extension = self.codec.extension();
         let folder = Self::run_folder(&target.run);
         let (dataset, split) = (part(&target.dataset), part(&target.split));
         match self.layout {
             Layout::Parts => {
-                let path = format!("{dataset}/part-{split}-{random}.{extension}");
+                let below = if below.is_empty() { String::new() } else { format!("{below}/") };
+                let path = format!("{dataset}/{below}part-{split}-{random}.{extension}");
                 Names { unfinished: format!("{folder}/{path}.unfinished"), path }
             }
             Layout::Single => Names {
@@ -204,7 +222,8 @@ impl Sink for FilesSink {
     fn fingerprint(&self) -> String {
         let target = &self.target;
         let encrypted = if target.encrypted { "encrypted" } else { "in clear" };
-        format!("files {} {:?} {} {encrypted}", target.location.url, target.layout, target.codec.extension())
+        let (url, layout, by) = (&target.location.url, target.layout, target.partition_by.join(","));
+        format!("files {url} {layout:?} {} {encrypted} {by}", target.codec.extension())
     }
 
     fn keys(&self) -> Option<Keys> {
@@ -229,7 +248,8 @@ impl Sink for FilesSink {
             if dataset.name.starts_with(OWN) || !parts.insert(part(&dataset.name)) {
                 return Err(FilesError::Reserved { dataset: dataset.name.clone() }.into());
             }
-            self.target.codec.check(&dataset.name, &dataset.schema)?;
+            partition::check(dataset, &self.target.partition_by)?;
+            self.target.codec.check(&dataset.name, &self.target.inside(&dataset.schema))?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Writes one split into one or more files, each read back before it counts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -21,7 +22,11 @@ use super::super::hex;
 use super::super::source::{decode_all, scan_all};
 use super::Target;
 use super::output::{StoreOutput, stored};
+use super::partition;
 use crate::codec::Encoder;
+
+/// Files that are open at once; of more folders the largest is ended, and begun again where more rows come.
+const MAX_OPEN: usize = 64;
 
 /// A file that was written and read back, under its unfinished name: what a receipt keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +57,8 @@ pub(super) fn files_of(output: &SplitOutput) -> Result<Vec<WrittenFile>> {
 pub(super) struct PartWriter {
     sink: Arc<Target>,
     target: SplitTarget,
-    open: Option<OpenFile>,
+    /// By folder below the dataset's; one without a name where nothing is partitioned.
+    open: BTreeMap<String, OpenFile>,
     done: Vec<WrittenFile>,
     plain_bytes: u64,
     memory: MemoryReservation,
@@ -70,32 +76,69 @@ impl PartWriter {
     /// A writer without a file yet.
     pub fn new(sink: Arc<Target>, target: SplitTarget) -> Self {
         let memory = MemoryConsumer::new("files sink").register(target.task.memory_pool());
-        Self { sink, target, open: None, done: Vec::new(), plain_bytes: 0, memory }
+        Self { sink, target, open: BTreeMap::new(), done: Vec::new(), plain_bytes: 0, memory }
     }
 
     /// Writes a file without rows where there is no file yet, so that the columns of an empty dataset are kept.
     pub async fn finish_with_a_file(mut self: Box<Self>) -> Result<SplitOutput> {
-        if self.open.is_none() && self.done.is_empty() {
-            self.open = Some(self.begin_file()?);
+        if self.open.is_empty() && self.done.is_empty() {
+            self.begin_file(partition::empty_folder(&self.sink.partition_by))?;
         }
         self.finish().await
     }
 
-    fn begin_file(&self) -> Result<OpenFile> {
+    fn begin_file(&mut self, folder: String) -> Result<()> {
         let random = random_hex().map_err(|error| EngineError::failed(format!("no random bytes: {error}")))?;
-        let names = self.sink.names(&self.target, &random);
+        let names = self.sink.names(&self.target, &folder, &random);
         let tap = Arc::new(DigestTap::new(Arc::clone(&self.sink.location.store)));
         let path = self.sink.place(&names.unfinished)?;
         let output = StoreOutput::new(self.sink.view(Arc::clone(&tap) as _), path);
-        let encoder = self.sink.codec.encoder(Arc::clone(&self.target.schema), Box::new(output))?;
-        Ok(OpenFile { encoder, tap, unfinished: names.unfinished, path: names.path })
+        let schema = self.sink.inside(&self.target.schema);
+        let encoder = self.sink.codec.encoder(schema, Box::new(output))?;
+        self.open.insert(folder, OpenFile { encoder, tap, unfinished: names.unfinished, path: names.path });
+        Ok(())
     }
 
-    /// Ends the open file and reads it back.
-    async fn end_file(&mut self) -> Result<()> {
-        let Some(file) = self.open.take() else { return Ok(()) };
+    /// Writes the rows of one folder.
+    async fn write_to(&mut self, folder: String, batch: &RecordBatch) -> Result<()> {
+        if !self.open.contains_key(&folder) {
+            if self.open.len() >= MAX_OPEN {
+                self.end_largest().await?;
+            }
+            self.begin_file(folder.clone())?;
+        }
+        let Some(file) = self.open.get_mut(&folder) else { return Err(EngineError::failed("no file is open")) };
+        file.encoder.write(batch).await?;
+        if self.sink.layout == Layout::Parts && file.encoder.bytes_written() >= self.sink.part_size {
+            self.end_file(&folder).await?;
+        }
+        Ok(())
+    }
+
+    /// Accounts for what the open files hold; ends the largest of several where that is too much.
+    async fn account(&mut self) -> Result<()> {
+        loop {
+            let held = self.open.values().map(|file| file.encoder.buffered_bytes()).sum();
+            match self.memory.try_resize(held) {
+                Ok(()) => return Ok(()),
+                Err(error) if self.open.len() < 2 => return Err(error.into()),
+                Err(_) => self.end_largest().await?,
+            }
+        }
+    }
+
+    async fn end_largest(&mut self) -> Result<()> {
+        let largest = self.open.iter().max_by_key(|(_, file)| file.encoder.buffered_bytes());
+        match largest.map(|(folder, _)| folder.clone()) {
+            Some(folder) => self.end_file(&folder).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the open file of a folder and reads it back.
+    async fn end_file(&mut self, folder: &str) -> Result<()> {
+        let Some(file) = self.open.remove(folder) else { return Ok(()) };
         let encoded = file.encoder.finish().await?;
-        self.memory.free();
         let differs = |reason: String| FilesError::ReadBack { file: file.path.clone(), reason };
         let at = self.sink.place(&file.unfinished)?;
         let written = file.tap.stored(&at).ok_or_else(|| differs("nothing was stored".to_owned()))?;
@@ -125,7 +168,7 @@ async fn decode(sink: &Target, target: &SplitTarget, at: &Path, shown: &str) -> 
     let (format, compression) = sink.format();
     let (shown, below) = (shown.to_owned(), String::new());
     let file = FoundFile { store, meta, shown, format, compression, rows: None, below };
-    let schema = &target.schema;
+    let schema = &sink.inside(&target.schema);
     if format != Format::Parquet {
         return decode_all(&file, schema, &CsvOptions::default()).await;
     }
@@ -148,25 +191,24 @@ impl SplitWriter for PartWriter {
         if rows == 0 {
             return Ok(WriteReport::default());
         }
-        if self.open.is_none() {
-            self.open = Some(self.begin_file()?);
-        }
-        let Some(file) = &mut self.open else { return Err(EngineError::failed("no file is open")) };
-        file.encoder.write(&batch).await?;
         self.plain_bytes += batch.columns().iter().map(|column| slice_bytes(column.as_ref())).sum::<u64>();
-        self.memory.try_resize(file.encoder.buffered_bytes())?;
-        if self.sink.layout == Layout::Parts && file.encoder.bytes_written() >= self.sink.part_size {
-            self.end_file().await?;
+        for (folder, part) in partition::split(batch, &self.sink.partition_by)? {
+            self.write_to(folder, &part).await?;
         }
+        self.account().await?;
         Ok(WriteReport { written: rows, ..WriteReport::default() })
     }
 
     async fn finish(mut self: Box<Self>) -> Result<SplitOutput> {
         // A single file is there even without rows; of parts, the commit makes one where a dataset has none.
-        if self.sink.layout == Layout::Single && self.open.is_none() && self.done.is_empty() {
-            self.open = Some(self.begin_file()?);
+        if self.sink.layout == Layout::Single && self.open.is_empty() && self.done.is_empty() {
+            self.begin_file(String::new())?;
         }
-        self.end_file().await?;
+        let folders: Vec<String> = self.open.keys().cloned().collect();
+        for folder in folders {
+            self.end_file(&folder).await?;
+        }
+        self.memory.free();
         let mut digest = Sha256::new();
         for file in &self.done {
             digest.update(file.sha256.as_bytes());

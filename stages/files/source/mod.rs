@@ -32,6 +32,7 @@ use super::find::find;
 use super::place::Place;
 use crate::codec::decode::Decoded;
 pub(super) use parquet::scan_all;
+pub(super) use partitions::NULL;
 pub(super) use rows::decode_all;
 use table::{Table, TableFile};
 

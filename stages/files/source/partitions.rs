@@ -12,7 +12,7 @@ use super::super::find::{FoundFile, Group};
 use crate::codec::types::parse_field;
 
 /// What Hive writes for null.
-const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
+pub(in crate::files) const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The fields of the partition columns.
 ///

@@ -70,13 +70,19 @@ impl Table {
     /// The files do not agree, or do not have what the options name.
     pub async fn open(group: Group, options: &SourceOptions) -> Result<Self> {
         let format = one_format(&group, options)?;
-        let partitions = match &options.partitions {
+        let mut partitions = match &options.partitions {
             Some(columns) => partitions::fields(columns)?,
-            None => {
+            None if group.folders.is_empty() => {
                 partitions::require_none(&group)?;
                 Vec::new()
             }
+            None => Vec::new(),
         };
+        for folder in &group.folders {
+            if partitions.iter().all(|declared| declared.name() != folder.name()) {
+                partitions.push(Arc::clone(folder));
+            }
+        }
         let mut files = Vec::with_capacity(group.files.len());
         let mut rows = Some(0);
         let columns = match format {

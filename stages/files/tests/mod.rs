@@ -4,4 +4,5 @@ mod exports;
 mod folders;
 mod harness;
 mod names;
+mod partitioned;
 mod sources;

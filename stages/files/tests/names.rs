@@ -99,7 +99,7 @@ fn every_type_comes_back_from_the_end_of_an_export() {
         .collect();
     let schema = Schema::new(fields);
     let mut export = Export::new("r", "n", "p");
-    export.add("d", &schema, Vec::new());
+    export.add("d", &schema, &[], Vec::new());
     let back: Export = serde_json::from_slice(&export.bytes().unwrap()).unwrap();
     assert_eq!(back, export);
     assert_eq!(back.datasets[0].schema("out").unwrap(), Arc::new(schema));
