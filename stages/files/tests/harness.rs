@@ -255,7 +255,7 @@ pub(super) async fn write_split(
         output,
         evidence: Vec::new(),
         rejects: None,
-        stage_nanoseconds: Vec::new(),
+        stages: Vec::new(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use restow_core::run::{RunStatus, RunSummary};
+use restow_core::run::{RunStatus, RunSummary, StageProfile};
 use restow_core::stage::SplitCounts;
 
 use super::number::{bytes, counted, grouped, rate, ratio, seconds};
@@ -29,11 +29,14 @@ pub fn render(summary: &RunSummary) -> String {
             line(&mut out, "dataset", &format!("{}: {text}", dataset.name));
         }
     }
-    let stages: Vec<String> =
-        summary.profile.iter().map(|stage| format!("{} {}", stage.stage, seconds(stage.seconds))).collect();
+    let stage = |stage: &StageProfile| {
+        let (time, rows) = (seconds(stage.seconds), counted(stage.rows, "row"));
+        format!("{} {time}, {rows}, {}", stage.stage, bytes(stage.bytes))
+    };
+    let stages: Vec<String> = summary.profile.iter().map(stage).collect();
     if !stages.is_empty() {
         let bottleneck = summary.bottleneck.as_ref().map(|stage| format!("; bottleneck: {stage}")).unwrap_or_default();
-        line(&mut out, "profile", &format!("{}{bottleneck}", stages.join(", ")));
+        line(&mut out, "profile", &format!("{}{bottleneck}", stages.join("; ")));
     }
     troubles(&mut out, summary);
     if let Some(next) = &summary.report.next {
@@ -99,7 +102,7 @@ fn line(out: &mut String, name: &str, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use restow_core::run::{DatasetSummary, StageProfile};
+    use restow_core::run::DatasetSummary;
     use restow_core::stage::CommitReport;
 
     use super::*;
@@ -134,7 +137,7 @@ mod tests {
                 stored_bytes: 3_100_000,
                 failure: None,
             }],
-            profile: vec![StageProfile { stage: "scan".into(), seconds: 0.4 }],
+            profile: vec![StageProfile { stage: "scan".into(), seconds: 0.4, rows: 4000, bytes: 12_400_000 }],
             bottleneck: Some("scan".into()),
             missing_ids: vec!["x".into()],
             rejects: vec!["rejects/1.jsonl".into()],
@@ -155,7 +158,7 @@ quickstart: done, but not everything
   rejected  1
   stored    3.1 MB, ratio 4.0 to the 12.4 MB in memory, 3.2 to the bytes read
   time      1.2 s, 3,333 rows/s, 8.2 MB/s
-  profile   scan 0.4 s; bottleneck: scan
+  profile   scan 0.4 s, 4,000 rows, 12.4 MB; bottleneck: scan
   not found no dataset has the ids x
   rejects   in rejects/1.jsonl of the run state of 20260131T023000Z-k7q2mzx4ab
   next      restow restore backups

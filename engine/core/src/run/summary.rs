@@ -83,6 +83,10 @@ pub struct StageProfile {
     pub stage: String,
     /// Time spent in it alone, summed over all splits, in seconds.
     pub seconds: f64,
+    /// Rows that left it.
+    pub rows: u64,
+    /// Bytes that left it: of rows in memory, and as stored for the sink.
+    pub bytes: u64,
 }
 
 impl RunSummary {
@@ -183,18 +187,35 @@ fn profile(writing: &Writing, outcomes: &[(DatasetOutcome, Option<EngineError>)]
     for (dataset, (outcome, _)) in writing.compiled.iter().zip(outcomes) {
         let names: Vec<String> = dataset.plan.points.iter().map(stage_name).chain(["sink".to_owned()]).collect();
         for receipt in &outcome.receipts {
-            add_times(&mut profile, &names, receipt);
+            add(&mut profile, of_split(&names, receipt));
         }
     }
     profile
 }
 
-fn add_times(profile: &mut Vec<StageProfile>, names: &[String], receipt: &Receipt) {
-    for (name, nanoseconds) in names.iter().zip(&receipt.stage_nanoseconds) {
-        let seconds = Duration::from_nanos(*nanoseconds).as_secs_f64();
-        match profile.iter_mut().find(|stage| stage.stage == *name) {
-            Some(stage) => stage.seconds += seconds,
-            None => profile.push(StageProfile { stage: name.clone(), seconds }),
+/// The stages of one split. Projections are counted at several places and are one stage: what left the last of them counts.
+fn of_split(names: &[String], receipt: &Receipt) -> Vec<StageProfile> {
+    let mut stages: Vec<StageProfile> = Vec::new();
+    for (name, figures) in names.iter().zip(&receipt.stages) {
+        let seconds = Duration::from_nanos(figures.nanoseconds).as_secs_f64();
+        let (rows, bytes) = (figures.rows, figures.bytes);
+        match stages.iter_mut().find(|stage| stage.stage == *name) {
+            Some(stage) => (stage.seconds, stage.rows, stage.bytes) = (stage.seconds + seconds, rows, bytes),
+            None => stages.push(StageProfile { stage: name.clone(), seconds, rows, bytes }),
+        }
+    }
+    stages
+}
+
+fn add(profile: &mut Vec<StageProfile>, stages: Vec<StageProfile>) {
+    for one in stages {
+        match profile.iter_mut().find(|stage| stage.stage == one.stage) {
+            Some(stage) => {
+                stage.seconds += one.seconds;
+                stage.rows += one.rows;
+                stage.bytes += one.bytes;
+            }
+            None => profile.push(one),
         }
     }
 }

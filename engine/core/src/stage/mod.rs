@@ -9,7 +9,7 @@ mod sink;
 mod source;
 
 pub use context::{Connection, OpenContext};
-pub use receipt::{Receipt, SplitCounts};
+pub use receipt::{Receipt, SplitCounts, StageFigures};
 pub use registry::Registry;
 pub use row::{RowContext, RowStageFactory, Rows};
 pub use sink::{

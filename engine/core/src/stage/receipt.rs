@@ -19,8 +19,19 @@ pub struct Receipt {
     pub evidence: Vec<Evidence>,
     /// The object with the rejected rows, where there are any.
     pub rejects: Option<String>,
-    /// Time spent in each stage, in nanoseconds, from the scan to the sink.
-    pub stage_nanoseconds: Vec<u64>,
+    /// What each stage did, from the scan to the sink.
+    pub stages: Vec<StageFigures>,
+}
+
+/// What one stage did for one split.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageFigures {
+    /// Time spent in it alone, in nanoseconds.
+    pub nanoseconds: u64,
+    /// Rows that left it.
+    pub rows: u64,
+    /// Bytes that left it: of rows in memory, and as stored for the sink.
+    pub bytes: u64,
 }
 
 /// The figures of one split.

@@ -12,7 +12,9 @@ use super::SplitJob;
 use super::record::record;
 use crate::error::{EngineError, ExitClass, Result};
 use crate::record::under_schema;
-use crate::stage::{Evidence, GATHERED, Receipt, Split, SplitCounts, SplitOutput, SplitTarget, SplitWriter};
+use crate::stage::{
+    Evidence, GATHERED, Receipt, Split, SplitCounts, SplitOutput, SplitTarget, SplitWriter, StageFigures,
+};
 
 /// Writes one split, or takes over what an earlier attempt proves to have written.
 pub(super) async fn run_split(
@@ -90,6 +92,7 @@ async fn write(
     settle(job, attempt, &mut counts);
     let evidence = attempt.evidence();
     meet(job, &counts, &output, &evidence, split)?;
+    let sink = StageFigures { nanoseconds: nanoseconds(writing), rows: counts.written, bytes: output.stored_bytes };
     Ok(Receipt {
         dataset: job.dataset.name.clone(),
         split: split.id.clone(),
@@ -97,7 +100,7 @@ async fn write(
         output,
         evidence,
         rejects: None,
-        stage_nanoseconds: stage_times(&attempt.totals(), writing),
+        stages: stages(&attempt.totals(), sink),
     })
 }
 
@@ -176,16 +179,17 @@ fn meet(
     Ok(())
 }
 
-/// Exclusive time of the scan, of each filter (with the projections below it), of what is above, and of the sink.
-fn stage_times(totals: &[Totals], writing: Duration) -> Vec<u64> {
+/// The figures of the scan, of each filter (with the projections below it), of what is above, and of the sink.
+fn stages(totals: &[Totals], sink: StageFigures) -> Vec<StageFigures> {
     let mut below = Duration::ZERO;
-    let mut times = Vec::with_capacity(totals.len() + 1);
+    let mut stages = Vec::with_capacity(totals.len() + 1);
     for total in totals {
-        times.push(nanoseconds(total.waited.saturating_sub(below)));
+        let alone = nanoseconds(total.waited.saturating_sub(below));
+        stages.push(StageFigures { nanoseconds: alone, rows: total.rows, bytes: total.bytes });
         below = below.max(total.waited);
     }
-    times.push(nanoseconds(writing));
-    times
+    stages.push(sink);
+    stages
 }
 
 fn nanoseconds(time: Duration) -> u64 {
