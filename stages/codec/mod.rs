@@ -211,6 +211,7 @@ fn info<T: schemars::JsonSchema>(
         schema,
         byte_sink: false,
         codecs: None,
+        verifies: &[],
         bytes_source: false,
         check,
     }

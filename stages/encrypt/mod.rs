@@ -109,6 +109,7 @@ pub fn register(registry: &mut Registry) {
         schema: schema_for!(Unlock),
         byte_sink: false,
         codecs: None,
+        verifies: &[],
         bytes_source: false,
         check,
     });

@@ -72,7 +72,8 @@ pub(super) struct SinkOptions {
     #[serde(default)]
     pub layout: Layout,
     /// Columns whose values become folders, `country=FR/`, as in Hive: text, whole numbers, dates or booleans. The files do
-    /// not hold them. Needs the layout parts, and no encryption, since the names of folders are in clear. Default: none.
+    /// not hold them. Needs the layout parts, and no encryption, since the names of folders are in clear. A name of a folder
+    /// cannot tell null from absent: a property of JSON that was an explicit null is absent when it is read back. Default: none.
     #[serde(default)]
     pub partition_by: Vec<String>,
     /// Size at which the next file of a split is begun. Default: 1GiB. Minimum: 1MiB. Maximum: 4GiB.

@@ -41,6 +41,7 @@ fn source_info() -> ComponentInfo {
         schema: schema_for!(SourceOptions),
         byte_sink: false,
         codecs: None,
+        verifies: &[],
         bytes_source: true,
         check: config::check_source,
     }
@@ -55,6 +56,7 @@ fn sink_info() -> ComponentInfo {
         schema: schema_for!(SinkOptions),
         byte_sink: true,
         codecs: None,
+        verifies: &[],
         bytes_source: false,
         check: config::check_sink,
     }
@@ -69,6 +71,7 @@ fn connection_info() -> ComponentInfo {
         schema: schema_for!(ConnectionOptions),
         byte_sink: false,
         codecs: None,
+        verifies: &[],
         bytes_source: false,
         check: config::check_connection,
     }

@@ -175,6 +175,7 @@ pub(super) fn target(
         ..StoreOptions::default()
     };
     let location = location::open(&in_directory(&connection.url, context), &options)?;
+    let location = Location { anchors: context.anchors.clone(), ..location };
     let unlock = one_unlock([own, connection.unlock.as_ref(), stage], context)?;
     let recovery_key_file =
         [own, connection.unlock.as_ref(), stage].into_iter().flatten().find_map(|u| u.recovery_key_file.clone());

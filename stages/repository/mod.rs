@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use restow_core::stage::Registry;
 use restow_spec::catalogue::{ComponentInfo, Kind};
+use restow_spec::pipeline::VerifyLevel;
 use schemars::schema_for;
 
 pub use config::{RepositoryConnection, RepositorySink, RepositorySource};
@@ -23,6 +24,7 @@ pub fn register(registry: &mut Registry) {
         schema: schema_for!(RepositoryConnection),
         byte_sink: false,
         codecs: None,
+        verifies: &[],
         bytes_source: false,
         check: config::check_connection,
     });
@@ -35,6 +37,7 @@ pub fn register(registry: &mut Registry) {
             schema: schema_for!(RepositorySource),
             byte_sink: false,
             codecs: None,
+            verifies: &[],
             bytes_source: true,
             check: config::check_source,
         },
@@ -49,6 +52,7 @@ pub fn register(registry: &mut Registry) {
             schema: schema_for!(RepositorySink),
             byte_sink: true,
             codecs: Some(&["parquet"]),
+            verifies: &[VerifyLevel::Checksum, VerifyLevel::Sample, VerifyLevel::Read],
             bytes_source: false,
             check: config::check_sink,
         },

@@ -28,6 +28,7 @@ async fn run_text(directory: &Path, text: &str, selection: Selection) -> restow_
         now: Utc::now(),
         parallel: 2,
         memory: 512 << 20,
+        anchors: None,
     };
     let progress = Arc::new(Progress::default());
     let request = RunRequest {

@@ -11,6 +11,7 @@
 )]
 
 mod support;
+mod web;
 
 mod boundaries;
 mod codes;
@@ -24,5 +25,7 @@ mod quickstart;
 mod resume;
 mod secrecy;
 mod selection;
+mod selective;
 mod servers;
 mod shapes;
+mod verify;

@@ -1,6 +1,7 @@
 //! Real stores. Their addresses come from the environment, as `tests/servers/README.md` tells; a store that is not there
 //! is skipped only where nobody requires it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::support::{KEY, OTHER_KEY, Place, pipeline, rows};
@@ -83,6 +84,55 @@ fn check_resume(name: &str) {
     run.end();
     place.run(&["run", "backup.yaml"]).ends_with(0);
     assert_eq!(place.query(&repository, "SELECT count(*) AS n, count(DISTINCT id) AS ids FROM rows"), ["80000,80000"]);
+}
+
+/// The worst day: everything is gone but the binary, the address and the recovery key. The place of the backup is another
+/// than the one of the restore, which has no pipeline, no settings, no key file and an empty home.
+fn check_worst_day(name: &str) {
+    let Some((mut lost, url)) = store(name) else { return };
+    lost.unset("RESTOW_KEY");
+    let lines = rows(0, 5000);
+    lost.write("rows.jsonl", &lines);
+    let repository = format!("{url}/worst-day");
+    let sink = format!("repository: {{ url: \"{repository}\", create: if_missing }}");
+    let encrypt = "- encrypt: { aes-256-gcm: { key_file: a.key, create: true, recovery_key_file: recovery.key } }";
+    lost.write("backup.yaml", pipeline("files: { path: rows.jsonl, id: id }", &sink, encrypt));
+    lost.run(&["run", "backup.yaml"]).ends_with(0);
+    let recovery = lost.read("recovery.key");
+    drop(lost);
+
+    let Some((mut bare, _)) = store(name) else { return };
+    bare.unset("RESTOW_KEY");
+    bare.write("recovery.key", recovery);
+    let restore = ["restore", repository.as_str(), "--to", "out", "--yes"];
+    bare.run(&restore).ends_with(12).says("no data was changed");
+    assert!(!bare.path("out").exists());
+    let with_key = [&restore[..], &["--key-file", "recovery.key"]].concat();
+    bare.run(&with_key).ends_with(0).says("rows: 5,000 rows").says("5,000");
+    bare.run(&["catalog", "verify", "-r", &repository, "--level", "read", "--key-file", "recovery.key"]).ends_with(0);
+
+    // The rows are those that were lost, each value the same.
+    let sink = "files: { path: again, layout: single }";
+    bare.write(
+        "again.yaml",
+        pipeline("files: { path: out/rows, dataset: rows, id: id }", sink, "- codec: { jsonl: {} }"),
+    );
+    bare.run(&["run", "again.yaml"]).ends_with(0);
+    let (_, file) = bare.files("again").into_iter().find(|(name, _)| name.ends_with(".jsonl")).unwrap();
+    let parse = |text: &str| -> BTreeSet<String> {
+        text.lines()
+            .map(|line| serde_json::from_str::<BTreeMap<String, serde_json::Value>>(line).unwrap())
+            .map(|row| format!("{row:?}"))
+            .collect()
+    };
+    let restored = std::fs::read_to_string(file).unwrap();
+    assert_eq!(restored.lines().count(), 5000);
+    assert!(parse(&restored) == parse(&lines), "the restored rows differ");
+}
+
+#[test]
+fn s3_worst_day() {
+    check_worst_day("RESTOW_TEST_S3");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The arguments of every command, with their help.
 
+mod catalog;
 mod keys;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use restow_spec::units::ByteSize;
 
 use crate::exit;
+pub use catalog::{
+    CatalogCommand, CatalogListArgs, CatalogQueryArgs, CatalogShowArgs, CatalogVerifyArgs, QueryFormat, VerifyLevel,
+};
 pub use keys::{
     DoctorArgs, KeyAddArgs, KeyCommand, KeyListArgs, KeyRecoveryArgs, KeyRemoveArgs, KeyRewrapArgs, KeyRotateArgs,
     NewSecretArgs, OtherSecretsArgs,
@@ -77,7 +81,7 @@ pub enum Command {
     /// Make a repository, or show what one is
     #[command(subcommand)]
     Repository(RepositoryCommand),
-    /// List, show and query snapshots
+    /// List, show, query and verify snapshots
     #[command(subcommand)]
     Catalog(CatalogCommand),
     /// List, add, remove, rotate and rewrap the keys of an encrypted repository
@@ -352,63 +356,6 @@ pub struct RepositoryArgs {
     /// A file with the passphrase; one line end at its end is not a part of it
     #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
     pub passphrase_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum CatalogCommand {
-    /// List the snapshots of a repository, oldest first
-    List(CatalogListArgs),
-    /// Show one snapshot: datasets, rows, bytes, columns, where it comes from
-    Show(CatalogShowArgs),
-    /// Query a snapshot by SQL; each dataset is a table of its exact name
-    #[command(after_help = "\
-Examples:
-  restow catalog query latest \"SELECT country, count(*) AS n FROM cities GROUP BY country ORDER BY n DESC\"
-  restow catalog query latest 'SELECT \"createdDate\" FROM \"Article\"' --format csv
-
-Names are case-sensitive; names that are not identifiers are quoted.")]
-    Query(CatalogQueryArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct CatalogListArgs {
-    #[command(flatten)]
-    pub repository: RepositoryArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct CatalogShowArgs {
-    /// A snapshot id, a unique beginning of one, or `latest`
-    #[arg(default_value = "latest")]
-    pub snapshot: String,
-    #[command(flatten)]
-    pub repository: RepositoryArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct CatalogQueryArgs {
-    /// A snapshot id, a unique beginning of one, or `latest`
-    pub snapshot: String,
-    /// One SELECT
-    pub sql: String,
-    #[command(flatten)]
-    pub repository: RepositoryArgs,
-    /// How rows are printed
-    #[arg(long, value_enum, default_value_t = QueryFormat::Table)]
-    pub format: QueryFormat,
-    /// Memory that sorts, joins and aggregates may use, such as 512MiB
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub memory: Option<ByteSize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum QueryFormat {
-    /// Aligned columns, long vectors shortened
-    Table,
-    /// Comma-separated values with a header
-    Csv,
-    /// One JSON object a line
-    Json,
 }
 
 #[derive(Debug, Args)]

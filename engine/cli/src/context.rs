@@ -83,14 +83,24 @@ pub fn open_context(
     environment: Arc<dyn Environment + Send + Sync>,
     limits: Limits,
 ) -> OpenContext {
+    let anchors = anchors(environment.as_ref());
     OpenContext {
         connections: Arc::new(connections),
         environment,
+        anchors,
         directory: PathBuf::new(),
         now: Utc::now(),
         parallel: limits.parallel(),
         memory: limits.memory(),
     }
+}
+
+/// Where this machine remembers what it saw of repositories: `restow/anchors` below `XDG_STATE_HOME`, by default
+/// `~/.local/state` (XDG Base Directory Specification). None on a machine without a home.
+pub fn anchors(environment: &dyn Environment) -> Option<PathBuf> {
+    let folder = |name: &str| environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
+    Some(state.join("restow/anchors"))
 }
 
 /// The connections of the settings, interpolated and checked by the same code as those of a pipeline.
@@ -161,6 +171,14 @@ mod tests {
         let own = Limits { memory: Some(ByteSize(7)), parallel: Some(1) };
         assert_eq!(flags.or(own), Limits { memory: Some(ByteSize(7)), parallel: Some(3) });
         assert_eq!(Limits::default().memory(), DEFAULT_MEMORY);
+    }
+
+    #[test]
+    fn anchors_are_kept_where_state_is() {
+        let of = |name: &str, value: &str| anchors(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
+        assert_eq!(of("HOME", "/home/u"), Some(PathBuf::from("/home/u/.local/state/restow/anchors")));
+        assert_eq!(of("XDG_STATE_HOME", "/state"), Some(PathBuf::from("/state/restow/anchors")));
+        assert_eq!((of("HOME", ""), of("A", "/b")), (None, None));
     }
 
     #[test]

@@ -123,6 +123,14 @@ pub enum CliError {
         /// `2 errors`.
         errors: String,
     },
+    /// Verification found something, which was printed.
+    #[error("{message}")]
+    Verification {
+        /// What is not what was written.
+        message: String,
+        /// 4 or 13.
+        code: u8,
+    },
     /// A signal.
     #[error("interrupted: {safe}")]
     Interrupted {
@@ -144,7 +152,7 @@ impl CliError {
         match self {
             Self::Arguments(_) | Self::Usage { .. } | Self::Diagnostics { .. } => exit::USAGE,
             Self::Location(_) | Self::Settings(_) | Self::Create(_) => exit::USAGE,
-            Self::Placed { code, .. } => *code,
+            Self::Placed { code, .. } | Self::Verification { code, .. } => *code,
             Self::Engine(error) => exit::of_class(error.class()),
             Self::Repository(error) => error.exit_class().code(),
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => exit::NOT_FOUND,
@@ -177,6 +185,11 @@ impl CliError {
             Self::Read { .. } => {
                 Some("name an existing file; `restow create files/repository` writes a starter".into())
             }
+            Self::Verification { .. } => Some(
+                "put the objects that are named back from a replica, or back up again; nothing was changed, and every \
+                 snapshot that is whole remains valid"
+                    .into(),
+            ),
             Self::NoAnswer { .. } => Some("check the address, the network and the credentials".into()),
             Self::Diagnostics { .. } => Some("`restow lint` checks a file without running it".into()),
             _ => None,

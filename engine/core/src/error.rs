@@ -259,6 +259,7 @@ impl From<restow_store::keys::KeyError> for EngineError {
 fn of_store(error: &(dyn std::error::Error + 'static), message: String) -> EngineError {
     use restow_store::repository::ExitClass as StoreClass;
     let class = match restow_store::repository::exit_class_of(error) {
+        StoreClass::Damaged => ExitClass::Damaged,
         StoreClass::NotFound => ExitClass::NotFound,
         StoreClass::WrongKey => ExitClass::WrongKey,
         StoreClass::Tampered => ExitClass::Tampered,

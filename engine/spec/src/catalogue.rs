@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use schemars::Schema;
 use serde_json::Value;
 
+use crate::pipeline::VerifyLevel;
 use crate::suggest;
 
 /// What a component is for. Filter and transform are part of `spec` and not listed here.
@@ -99,6 +100,8 @@ pub struct ComponentInfo {
     pub byte_sink: bool,
     /// Sinks that store bytes only: the codecs that they take, first the one to suggest; `None`: every codec.
     pub codecs: Option<&'static [&'static str]>,
+    /// Sinks only: the levels of `verify: { after: .. }` that a run can prove afterwards.
+    pub verifies: &'static [VerifyLevel],
     /// Sources only: reads stored bytes.
     pub bytes_source: bool,
     /// A pure check beyond the schema, run only on options that satisfy the schema.

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::schema::schema_of;
-use crate::{ByteSize, Catalogue, ComponentInfo, Diagnostic, Kind, LoadOptions, Pipeline, Problem, Secret, load};
+use crate::{
+    ByteSize, Catalogue, ComponentInfo, Diagnostic, Kind, LoadOptions, Pipeline, Problem, Secret, VerifyLevel, load,
+};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -140,6 +142,7 @@ fn info<T: JsonSchema>(kind: Kind, name: &'static str, summary: &'static str, ex
         schema,
         byte_sink: false,
         codecs: None,
+        verifies: &[],
         bytes_source: false,
         check: none,
     }
@@ -168,6 +171,7 @@ pub(crate) fn catalogue() -> Catalogue {
         bytes(info::<FilesOptions>(Kind::Sink, "files", "Writes files", "path: out/")),
         ComponentInfo {
             codecs: Some(&["parquet"]),
+            verifies: &[VerifyLevel::Checksum, VerifyLevel::Sample, VerifyLevel::Read],
             ..bytes(info::<RepositoryOptions>(Kind::Sink, "repository", "Writes a snapshot", "connection: backups"))
         },
     ]

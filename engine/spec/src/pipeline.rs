@@ -345,6 +345,20 @@ pub enum VerifyLevel {
     None,
 }
 
+impl VerifyLevel {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Checksum => "checksum",
+            Self::Sample => "sample",
+            Self::Read => "read",
+            Self::Rows => "rows",
+            Self::Deep => "deep",
+            Self::None => "none",
+        }
+    }
+}
+
 /// One test in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineTest {

@@ -44,6 +44,7 @@ pub(super) fn with_environment(directory: &Path, variables: &[(&str, &str)]) -> 
         now: now(),
         parallel: 2,
         memory: 256 << 20,
+        anchors: None,
     }
 }
 

@@ -17,6 +17,7 @@ mod schema;
 mod secret;
 mod target;
 mod test;
+mod verify;
 
 use crate::app::App;
 use crate::args::{CatalogCommand, Command, RepositoryCommand};
@@ -42,6 +43,7 @@ pub async fn dispatch(app: &App, command: Command) -> Result<u8, CliError> {
         Command::Catalog(CatalogCommand::List(arguments)) => reading(catalog::list(app, &arguments)).await,
         Command::Catalog(CatalogCommand::Show(arguments)) => reading(catalog::show(app, &arguments)).await,
         Command::Catalog(CatalogCommand::Query(arguments)) => reading(query::query(app, &arguments)).await,
+        Command::Catalog(CatalogCommand::Verify(arguments)) => reading(verify::verify(app, &arguments)).await,
         Command::Key(command) => key::key(app, &command).await,
         Command::Doctor(arguments) => reading(doctor::doctor(app, &arguments)).await,
         Command::Completions(arguments) => pages::completions(app, &arguments),

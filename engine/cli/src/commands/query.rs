@@ -67,7 +67,7 @@ async fn tables(app: &App, source: &Arc<dyn Source>, context: &OpenContext) -> R
     let session = session(&app.registry, limits)?;
     for dataset in source.datasets() {
         let splits = source.splits(dataset, context.parallel).await?;
-        let table = SourceTable::new(Arc::clone(source), dataset.clone(), splits, context.parallel);
+        let table = SourceTable::new(Arc::clone(source), dataset.clone(), splits, context.parallel).with_known_counts();
         session
             .register_table(TableReference::bare(dataset.name.as_str()), Arc::new(table))
             .map_err(EngineError::from)?;

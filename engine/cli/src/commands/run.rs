@@ -9,10 +9,14 @@ use restow_core::run::{RunRequest, RunSummary, run as run_pipeline};
 use restow_core::stage::OpenContext;
 use restow_spec::pipeline::Pipeline;
 use restow_spec::settings::Settings;
+use restow_spec::units::ByteSize;
 use serde_json::json;
 
+use super::target::Target;
+use super::verify;
 use crate::app::App;
 use crate::args::{DryRun, RunArgs, SelectionArgs};
+use crate::context::Limits;
 use crate::error::CliError;
 use crate::exit;
 use crate::interrupt::interruptible;
@@ -39,11 +43,17 @@ pub async fn run(app: &App, arguments: &RunArgs) -> Result<u8, CliError> {
     for mut pipeline in pipelines {
         own_state(&mut pipeline, &settings);
         let context = app.open_context(&pipeline, &settings, &arguments.pipeline)?;
+        let limits = Limits { memory: Some(ByteSize(context.memory)), parallel: u32::try_from(context.parallel).ok() };
         match level {
             None => {
+                let target = Target::of_sink(app, &pipeline, &context);
                 let summary = execute(app, &pipeline, context, selection.clone(), arguments.fresh).await?;
                 code = code.max(exit::of_status(summary.status));
                 report(app, &summary, arguments.files.len());
+                if let (Some(asked), Some(snapshot)) = (&pipeline.verify, &summary.snapshot) {
+                    let work = verify::after_run(app, target, snapshot, asked.after, limits);
+                    interruptible(work, "the snapshot is committed, and was not verified to the end", "").await?;
+                }
             }
             Some(DryRun::Sample) => {
                 let work = sample(app, &pipeline, &context, &selection, arguments.sample_limit);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use restow_core::stage::OpenContext;
 use restow_spec::catalogue::Kind;
 use restow_spec::environment::Environment;
-use restow_spec::pipeline::Component;
+use restow_spec::pipeline::{Component, Pipeline};
 use restow_spec::secret::Secret;
 use restow_spec::settings::Settings;
 use restow_store::keys::{KEY_PREFIX, KeyError, KeySource};
@@ -96,6 +96,20 @@ impl Target {
         }
     }
 
+    /// The repository that a pipeline writes to, opened as its sink opens it. `context` has its connections.
+    pub fn of_sink(app: &App, pipeline: &Pipeline, context: &OpenContext) -> Self {
+        let options = &pipeline.sink.options;
+        let text = |name: &str| options.get(name).and_then(Value::as_str);
+        let named = text("connection").and_then(|name| context.connections.get(name)).cloned();
+        let connection = named.unwrap_or_else(|| of_url(text("url").unwrap_or_default()));
+        let mut target = Self { connection, environment: Arc::clone(&app.environment) };
+        let own = options.get("unlock").or(pipeline.encrypt.as_ref().map(|stage| &stage.options));
+        if let Some(unlock) = own {
+            target.set_unlock(unlock.clone());
+        }
+        target
+    }
+
     /// The repository of a URL alone, without any settings.
     pub fn at(app: &App, url: &str, key_file: Option<&Path>) -> Self {
         let target = Self { connection: of_url(url), environment: Arc::clone(&app.environment) };
@@ -137,7 +151,8 @@ impl Target {
             anonymous: options.anonymous,
             ..StoreOptions::default()
         };
-        Ok(location::open(&options.url, &store)?)
+        let anchors = context::anchors(self.environment.as_ref());
+        Ok(Location { anchors, ..location::open(&options.url, &store)? })
     }
 
     /// Opens it. Where it is encrypted and nothing names a key, the environment, a file beside a local repository and

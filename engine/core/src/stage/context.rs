@@ -61,6 +61,8 @@ pub struct OpenContext {
     pub parallel: usize,
     /// The memory that the run may use, in bytes.
     pub memory: u64,
+    /// The folder in which this machine remembers what it saw of repositories; none where there is no such folder.
+    pub anchors: Option<PathBuf>,
 }
 
 impl OpenContext {

@@ -4,6 +4,7 @@ mod assemble;
 mod connections;
 mod markdown;
 mod order;
+mod promises;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -106,6 +107,7 @@ impl Checked {
         let context = Context { document, value, unknown: &interpolated.unknown, catalogue };
         let mut findings = Vec::new();
         findings.extend(order::check(&context));
+        findings.extend(promises::check(&context, order::sink_of(&context)));
         findings.extend(connections::check(&context, &outcome.leaves));
         findings.extend(rows::check(&context, &outcome));
         findings.extend(own_checks(&context, &outcome));

@@ -120,6 +120,13 @@ fn refused_codecs(context: &Context<'_>, stages: &[Stage<'_>]) -> Vec<Finding> {
         .collect()
 }
 
+/// What is known of the pipeline's sink, wherever it stands.
+pub(super) fn sink_of<'a>(context: &Context<'a>) -> Option<&'a ComponentInfo> {
+    let sinks = context.stages().iter().filter_map(only_entry).filter(|(key, _)| *key == "sink");
+    let (name, _) = only_entry(sinks.last()?.1)?;
+    context.catalogue.get(Kind::Sink, name)
+}
+
 /// What is known of the pipeline's sink.
 fn sink<'a>(context: &Context<'a>, stages: &[Stage<'_>]) -> Option<&'a ComponentInfo> {
     let stage = stages.iter().rev().find(|stage| stage.key == "sink")?;

@@ -68,7 +68,7 @@ impl BlockDigests {
     }
 
     /// Whether `block` is what was written as block number `index`.
-    pub(super) fn matches(&self, index: u64, block: &[u8]) -> bool {
+    pub(crate) fn matches(&self, index: u64, block: &[u8]) -> bool {
         let at = usize::try_from(index).ok().and_then(|i| i.checked_mul(HASH));
         let expected = at.and_then(|at| self.hashes.get(at..at.checked_add(HASH)?));
         expected.is_some_and(|hash| hash == Sha256::digest(block).as_slice())

@@ -107,7 +107,7 @@ impl ObjectCipher {
     }
 
     /// Appends the plain bytes of a sealed chunk to `out`; nothing is appended where the tag does not match.
-    pub(super) fn open_chunk(
+    pub(crate) fn open_chunk(
         &self,
         chunk: u64,
         last: bool,

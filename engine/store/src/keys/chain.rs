@@ -35,6 +35,17 @@ pub enum Warning {
     },
 }
 
+impl Warning {
+    /// Number of the generation.
+    pub fn generation(&self) -> u64 {
+        match self {
+            Self::Missing { generation } | Self::Damaged { generation, .. } | Self::Skipped { generation, .. } => {
+                *generation
+            }
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -85,6 +96,27 @@ pub fn open_chain(generations: &[(u64, Bytes)], unlocker: &Unlocker) -> Result<(
     }
     warnings.extend(skipped.into_iter().map(|(generation, problem)| Warning::Skipped { generation, problem }));
     finish(&accepted, opened, warnings)
+}
+
+/// The generations that are damaged, missing, or do not follow the one before, as far as that shows without a secret.
+pub fn damaged_generations(generations: &[(u64, Bytes)]) -> Vec<(u64, String)> {
+    let mut warnings = Vec::new();
+    let mut found = Vec::new();
+    match read(generations, &mut warnings) {
+        Err(error) => found.push((0, error.to_string())),
+        Ok(rings) => {
+            for (before, ring) in rings.iter().zip(rings.iter().skip(1)) {
+                let follows = before.generation().checked_add(1) == Some(ring.generation());
+                if follows && ring.body().previous.as_ref().map(|digest| digest.0) != Some(before.digest()) {
+                    let problem = "it does not name the digest of the generation before";
+                    found.push((ring.generation(), problem.to_owned()));
+                }
+            }
+        }
+    }
+    found.extend(warnings.into_iter().map(|warning| (warning.generation(), warning.to_string())));
+    found.sort();
+    found
 }
 
 /// Generations that are whole and do not hold, and why. What directly follows one of them does not hold either.

@@ -16,6 +16,7 @@ mod opened;
 mod slot;
 mod source;
 
+pub(crate) use chain::damaged_generations;
 pub use chain::{Warning, open_chain};
 pub use change::{
     add_slot, create_first, remove_slot, replace_recovery_slot, replace_recovery_slot_with, rewrap_slot, rotate,

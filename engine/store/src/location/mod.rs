@@ -36,6 +36,9 @@ pub struct Location {
     pub lists: bool,
     /// Whether the store can be written. Plain http servers cannot.
     pub writable: bool,
+    /// The local folder in which this machine remembers what it saw of repositories, so that it notices what was removed
+    /// or rolled back. Default: none, which remembers nothing.
+    pub anchors: Option<PathBuf>,
 }
 
 /// Why an address is no usable location. Always a mistake of the configuration (exit code 2).
@@ -121,7 +124,7 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Location, LocationError
 impl Location {
     /// A location on a store that the caller has made, for tests and layers. Assumes that it lists and can be written.
     pub fn new(store: Arc<dyn ObjectStore>, root: Path, url: impl Into<String>) -> Self {
-        Self { store, root, url: url.into(), lists: true, writable: true }
+        Self { store, root, url: url.into(), lists: true, writable: true, anchors: None }
     }
 
     /// The location `relative` below this one; the parts are separated by slashes and taken as they are.

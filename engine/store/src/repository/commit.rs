@@ -62,7 +62,11 @@ impl Repository {
         manifest.inventory = Some(self.write_inventory(&manifest).await?);
         let envelope = Envelope::commit(&manifest, self.keys(), &object).map_err(|e| self.internal(&e))?;
         match small::create(self.location().store.as_ref(), &self.path(&object)?, &envelope).await {
-            Ok(Creation::Created) => Ok(Committed { manifest, already: false }),
+            Ok(Creation::Created) => {
+                self.check_seen(&id, &envelope)?;
+                self.keep_seen();
+                Ok(Committed { manifest, already: false })
+            }
             Ok(Creation::Exists(found)) => self.settle(&manifest, &found).await,
             // The store went away, but may have carried the request out.
             Err(e) if exit_class_of(&e) == ExitClass::Unreachable => match self.read_raw(&object).await {
@@ -104,6 +108,8 @@ impl Repository {
             }
             State::Committed => {
                 let manifest = self.open_manifest(id, &envelope).await?;
+                self.check_seen(id, found)?;
+                self.keep_seen();
                 Ok(Committed { manifest, already: true })
             }
         }

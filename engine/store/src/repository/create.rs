@@ -224,7 +224,7 @@ async fn finish(
             problem: "another process made a repository there at the same moment; open that one".to_owned(),
         });
     }
-    Ok(Repository::new(location, id, keys, warnings))
+    Repository::new(location, id, keys, warnings).anchored().await
 }
 
 pub(super) fn internal(problem: &str) -> RepositoryError {

@@ -16,6 +16,8 @@ use crate::location::LocationError;
 /// What an error means to whoever called the program (design section 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitClass {
+    /// 4: verification found damage in data.
+    Damaged,
     /// 10: no such repository, snapshot or object.
     NotFound,
     /// 12: wrong or missing key.
@@ -44,6 +46,7 @@ impl ExitClass {
         match self {
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::Damaged => 4,
             Self::NoSpace => 6,
             Self::Refused => 7,
             Self::NotFound => 10,

@@ -3,6 +3,7 @@
 //! Nothing is ever rewritten. Small objects are created only where none exists; data objects lie under random names. A
 //! snapshot exists if and only if its manifest says `committed` and no deleted mark exists.
 
+mod anchor;
 mod artifacts;
 pub mod clear;
 mod commit;
@@ -23,6 +24,7 @@ mod recovery;
 pub(crate) mod small;
 mod snapshots;
 mod tap;
+pub mod verify;
 mod writer;
 
 #[cfg(test)]
@@ -37,7 +39,7 @@ mod tests;
 mod vectors;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use data_encoding::{BASE64, HEXLOWER};
 use object_store::ObjectStore;
@@ -50,6 +52,7 @@ use crate::location::Location;
 use crate::run_state::RunStateStore;
 
 pub use crate::container::is_clear;
+use anchor::Anchor;
 pub use commit::{CommitRequest, Committed};
 pub use create::{CreateOptions, Created, RecoveryOutput};
 pub use error::{ExitClass, RepositoryError, exit_class_of};
@@ -85,6 +88,8 @@ struct Inner {
     keys: Option<Keys>,
     layer: Layer,
     warnings: Vec<String>,
+    /// What this machine remembers of it.
+    anchor: OnceLock<Anchor>,
 }
 
 /// The layer that makes stored bytes plain and checks them.
@@ -113,7 +118,17 @@ impl Layer {
 impl Repository {
     fn new(location: Location, id: RepositoryId, keys: Option<Keys>, warnings: Vec<String>) -> Self {
         let layer = Layer::over(Arc::clone(&location.store), &location.root, keys.as_ref());
-        Self { inner: Arc::new(Inner { location, id, keys, layer, warnings }) }
+        let anchor = OnceLock::new();
+        Self { inner: Arc::new(Inner { location, id, keys, layer, warnings, anchor }) }
+    }
+
+    fn set_anchor(&self, anchor: Anchor) {
+        // Set once, before anybody else has the repository.
+        let _ = self.inner.anchor.set(anchor);
+    }
+
+    fn anchor(&self) -> Option<&Anchor> {
+        self.inner.anchor.get()
     }
 
     /// The repository's id; a replica has the same.

@@ -34,7 +34,7 @@ impl Repository {
         if keys.repository_id() != header.id {
             return Err(tampered(&location, REPOSITORY_OBJECT, "its id is not that of the keyring"));
         }
-        Ok(Self::new(location, header.id, Some(keys), warnings))
+        Self::new(location, header.id, Some(keys), warnings).anchored().await
     }
 }
 
@@ -55,7 +55,7 @@ async fn open_plain(
         true => {
             Err(tampered(&location, REPOSITORY_OBJECT, "it says that nothing is encrypted, but a keyring is there"))
         }
-        false => Ok(Repository::new(location, header.id, None, Vec::new())),
+        false => Repository::new(location, header.id, None, Vec::new()).anchored().await,
     }
 }
 

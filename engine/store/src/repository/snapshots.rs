@@ -7,9 +7,10 @@ use data_encoding::HEXLOWER;
 use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 
+use super::anchor::Anchor;
 use super::envelope::{Envelope, State};
 use super::inventory::Inventory;
-use super::{FORMAT, Manifest, Repository, RepositoryError, SnapshotId, SnapshotStatus, clear, paths};
+use super::{FORMAT, InventoryRef, Manifest, Repository, RepositoryError, SnapshotId, SnapshotStatus, clear, paths};
 
 /// Manifests read at once while listing.
 const READS: usize = 8;
@@ -44,7 +45,7 @@ impl Repository {
     /// On a store without listings: name a snapshot id instead.
     pub async fn snapshots(&self) -> Result<Vec<SnapshotSummary>, RepositoryError> {
         let ids = self.snapshot_ids("a list of snapshots").await?;
-        futures::stream::iter(ids)
+        let listed = futures::stream::iter(ids)
             .map(|id| async move {
                 match self.summary(&id).await {
                     Ok(found) => Ok(found),
@@ -59,11 +60,19 @@ impl Repository {
             .buffered(READS)
             .try_filter_map(|found| futures::future::ready(Ok(found)))
             .try_collect()
-            .await
+            .await;
+        self.keep_seen();
+        listed
     }
 
     /// The snapshot that a selector stands for: `latest`, a full id, or the beginning of exactly one.
     pub async fn resolve(&self, selector: &str) -> Result<SnapshotId, RepositoryError> {
+        let resolved = self.find(selector).await;
+        self.keep_seen();
+        resolved
+    }
+
+    async fn find(&self, selector: &str) -> Result<SnapshotId, RepositoryError> {
         if let Ok(id) = selector.parse::<SnapshotId>() {
             self.committed_envelope(&id).await?;
             return Ok(id);
@@ -118,14 +127,22 @@ impl Repository {
             return Err(self.tampered(&paths::manifest(id), "it does not name the objects of its inventory"));
         }
         manifest.files().try_for_each(|file| self.remember(file))?;
+        self.keep_seen();
         Ok(manifest)
     }
 
     /// The inventory that a manifest names, checked against its digest.
     pub async fn inventory(&self, manifest: &Manifest) -> Result<Inventory, RepositoryError> {
-        let id = &manifest.snapshot;
-        let named =
-            manifest.inventory.as_ref().ok_or_else(|| self.tampered(&paths::manifest(id), "it names no inventory"))?;
+        self.inventory_of(&manifest.snapshot, manifest.inventory.as_ref()).await
+    }
+
+    /// The inventory that the manifest or the envelope of a snapshot names.
+    pub(super) async fn inventory_of(
+        &self,
+        id: &SnapshotId,
+        named: Option<&InventoryRef>,
+    ) -> Result<Inventory, RepositoryError> {
+        let named = named.ok_or_else(|| self.tampered(&paths::manifest(id), "it names no inventory"))?;
         let object = paths::in_snapshot(id, &named.name);
         let bytes = self.read_raw(&object).await?.ok_or_else(|| self.tampered(&object, "it is missing"))?;
         if HEXLOWER.encode(&Sha256::digest(&bytes)) != named.sha256 || bytes.len() as u64 != named.stored_bytes {
@@ -160,35 +177,52 @@ impl Repository {
     }
 
     /// The envelope of a snapshot that exists.
-    async fn committed_envelope(&self, id: &SnapshotId) -> Result<Envelope, RepositoryError> {
+    pub(super) async fn committed_envelope(&self, id: &SnapshotId) -> Result<Envelope, RepositoryError> {
         let not_found = |reason: &str| RepositoryError::SnapshotNotFound {
             selector: id.to_string(),
             url: self.location().url.clone(),
             reason: reason.to_owned(),
         };
-        let bytes = self.read_raw(&paths::manifest(id)).await?.ok_or_else(|| not_found(""))?;
-        let envelope = self.envelope(id, &bytes)?;
-        if envelope.state == State::Aborted {
-            return Err(not_found(": its run was aborted before it committed"));
+        let bytes = self.read_raw(&paths::manifest(id)).await?;
+        // What was deleted by the book may go, and an aborted run was never seen as a snapshot.
+        if self.read_raw(&paths::deleted(id)).await?.is_some() {
+            self.forget_seen(id);
+            return Err(not_found(": it was deleted"));
         }
-        match self.read_raw(&paths::deleted(id)).await? {
-            Some(_) => Err(not_found(": it was deleted")),
-            None => Ok(envelope),
+        let envelope = bytes.as_deref().map(|bytes| self.envelope(id, bytes)).transpose()?;
+        match (envelope, bytes) {
+            (Some(envelope), Some(bytes)) if envelope.state == State::Committed => {
+                self.check_seen(id, &bytes)?;
+                Ok(envelope)
+            }
+            (Some(_), Some(bytes)) => {
+                self.check_unseen(id, Some(&bytes))?;
+                Err(not_found(": its run was aborted before it committed"))
+            }
+            _ => {
+                self.check_unseen(id, None)?;
+                Err(not_found(""))
+            }
         }
     }
 
     async fn summary(&self, id: &SnapshotId) -> Result<Option<SnapshotSummary>, RepositoryError> {
-        let Some(bytes) = self.read_raw(&paths::manifest(id)).await? else { return Ok(None) };
+        let Some(bytes) = self.read_raw(&paths::manifest(id)).await? else {
+            self.check_unseen(id, None)?;
+            return Ok(None);
+        };
         let envelope = self.envelope(id, &bytes)?;
         if envelope.state == State::Aborted {
+            self.check_unseen(id, Some(&bytes))?;
             return Ok(None);
         }
+        self.check_seen(id, &bytes)?;
         let manifest = self.open_manifest(id, &envelope).await?;
         Ok(Some(SnapshotSummary::of(&manifest)))
     }
 
     /// The ids of all snapshot folders without a deleted mark, oldest first. Some may not be committed.
-    async fn snapshot_ids(&self, what: &'static str) -> Result<Vec<SnapshotId>, RepositoryError> {
+    pub(super) async fn snapshot_ids(&self, what: &'static str) -> Result<Vec<SnapshotId>, RepositoryError> {
         let location = self.location();
         if !location.lists {
             return Err(RepositoryError::NeedsListing { url: location.url.clone(), what });
@@ -209,7 +243,11 @@ impl Repository {
             .iter()
             .filter_map(|folder| folder.filename().filter(|name| !deleted.contains(name))?.parse().ok())
             .collect();
+        // Whoever has seen a snapshot misses it where even its folder is gone.
+        let seen = self.anchor().map(Anchor::snapshots).unwrap_or_default();
+        ids.extend(seen.into_iter().filter(|id| !deleted.contains(id.as_str())));
         ids.sort();
+        ids.dedup();
         Ok(ids)
     }
 }
