@@ -193,6 +193,25 @@ async fn another_format_or_feature_is_too_new() {
 }
 
 #[tokio::test]
+async fn a_file_has_the_plain_length_that_its_stored_length_gives() {
+    both(async |key| {
+        let (_, location) = faulty();
+        let repository = create(&location, key.as_ref()).await;
+        let good = write_file(&repository, &SnapshotId::generate(moment(0)).unwrap(), b"content").await;
+        repository.remember(&good).unwrap();
+        for plain_bytes in [0, good.plain_bytes - 1, good.plain_bytes + 1, u64::MAX] {
+            let error = repository.remember(&FileEntry { plain_bytes, ..good.clone() }).unwrap_err();
+            assert_eq!(code(&error), 13, "{error}");
+        }
+        // No container is so short or so long, and no overflow makes it one.
+        for stored_bytes in [0, 95, u64::MAX] {
+            repository.remember(&FileEntry { stored_bytes, ..good.clone() }).unwrap_err();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_manifest_names_only_its_own_places() {
     let (_, location) = faulty();
     let repository = create(&location, None).await;
