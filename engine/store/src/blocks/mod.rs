@@ -24,13 +24,14 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, OBJECT_STORE_COALESCE_DEFAULT,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    RenameOptions, RenameTargetMode, Result, coalesce_ranges,
+    CopyMode, CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload,
+    OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, RenameOptions, RenameTargetMode, Result, coalesce_ranges,
 };
 use sha2::{Digest, Sha256};
 
 use crate::location::relative_to;
+use crate::repository::small;
 use digests::BlockHasher;
 pub use digests::{BLOCK, BlockDigests, BlockError};
 use upload::HashedUpload;
@@ -40,6 +41,9 @@ pub const DIGEST_SUFFIX: &str = ".sha256";
 
 /// Digest objects kept in memory: with 32 bytes a MiB this many bytes describe 1 TiB.
 const CACHE_BYTES: usize = 32 << 20;
+
+/// No digest object is longer: it would be that of 8 TiB, more than the stores take.
+const LARGEST_DIGESTS: u64 = 256 << 20;
 
 /// Checks data objects block by block. Digest objects are not visible through it.
 #[derive(Debug, Clone)]
@@ -99,7 +103,7 @@ impl BlockVerifiedStore {
             return Ok(Arc::clone(found));
         }
         let bytes = match self.inner.get(&digest_path(path)?).await {
-            Ok(found) => found.bytes().await?,
+            Ok(found) => small::collect(found, LARGEST_DIGESTS).await?,
             Err(Error::NotFound { .. }) => return Err(damaged(BlockError::Missing { path: path.to_string() })),
             Err(e) => return Err(e),
         };
@@ -192,7 +196,14 @@ impl ObjectStore for BlockVerifiedStore {
         if !self.covers(location) {
             return self.inner.get_ranges(location, ranges).await;
         }
-        coalesce_ranges(ranges, |range| self.get_range(location, range), OBJECT_STORE_COALESCE_DEFAULT).await
+        // Ranges that are read as one are cut out of it: one that begins behind the end has to be refused before.
+        let length = self.digests_of(location).await?.object_len();
+        let inside = |range: &Range<u64>| {
+            let inside = GetRange::Bounded(range.clone()).as_range(length);
+            inside.map_err(|e| Error::Generic { store: "BlockVerifiedStore", source: e.into() })
+        };
+        let ranges = ranges.iter().map(inside).collect::<Result<Vec<_>>>()?;
+        coalesce_ranges(&ranges, |range| self.get_range(location, range), OBJECT_STORE_COALESCE_DEFAULT).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {

@@ -19,16 +19,20 @@ impl BlockDigests {
 }
 
 impl BlockVerifiedStore {
-    pub(super) async fn read(&self, location: &Path, mut options: GetOptions) -> Result<GetResult> {
-        // A missing data object is reported as such, not as one without digests.
-        let digests = match self.digests(location).await {
-            Ok(digests) => digests,
+    /// The digests of a data object. A missing one is reported as such, not as one without digests.
+    pub(super) async fn digests_of(&self, location: &Path) -> Result<Arc<BlockDigests>> {
+        match self.digests(location).await {
+            Ok(digests) => Ok(digests),
             Err(e) => {
                 let head = GetOptions { head: true, ..GetOptions::default() };
                 self.inner.get_opts(location, head).await?;
-                return Err(e);
+                Err(e)
             }
-        };
+        }
+    }
+
+    pub(super) async fn read(&self, location: &Path, mut options: GetOptions) -> Result<GetResult> {
+        let digests = self.digests_of(location).await?;
         let length = digests.object_len();
         let wanted = match options.range.take() {
             Some(range) => {

@@ -72,6 +72,23 @@ async fn truncated_extended_and_digestless_objects_are_refused() {
 }
 
 #[tokio::test]
+async fn ranges_behind_the_end_are_refused() {
+    let (inner, store) = layer();
+    let path = Path::from("data/x");
+    store.put(&path, content(50).into()).await.unwrap();
+    let found = store.get_ranges(&path, &[0..4, 40..60]).await.unwrap();
+    assert_eq!(found, [content(50)[..4].to_vec(), content(50)[40..].to_vec()], "as one range alone is cut");
+    for behind in [50..51, 100..104, u64::MAX - 1..u64::MAX] {
+        // Alone, and as a part of one request with the other.
+        store.get_ranges(&path, std::slice::from_ref(&behind)).await.unwrap_err();
+        store.get_ranges(&path, &[0..4, behind]).await.unwrap_err();
+    }
+    assert!(store.get_ranges(&path, &[]).await.unwrap().is_empty());
+    inner.delete(&path).await.unwrap();
+    assert!(store.get_ranges(&path, &[0..4, 5..6]).await.is_err());
+}
+
+#[tokio::test]
 async fn an_object_exchanged_with_its_digests_is_found_by_who_knows_the_digest() {
     let (inner, store) = layer();
     let (one, two) = (Path::from("data/1"), Path::from("data/2"));

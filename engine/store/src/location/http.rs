@@ -110,7 +110,15 @@ impl<S: ObjectStore> ObjectStore for HttpReadOnly<S> {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        coalesce_ranges(ranges, |range| self.get_range(location, range), OBJECT_STORE_COALESCE_DEFAULT).await
+        let fetch = |range: Range<u64>| async move {
+            let bytes = self.get_range(location, range.clone()).await?;
+            // Several ranges are cut out of one answer: out of a shorter one they cannot be.
+            if (bytes.len() as u64) < range.end.saturating_sub(range.start) {
+                return Err(generic(format!("{location} ends before byte {}", range.end).into()));
+            }
+            Ok(bytes)
+        };
+        coalesce_ranges(ranges, fetch, OBJECT_STORE_COALESCE_DEFAULT).await
     }
 
     fn delete_stream(&self, _locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {

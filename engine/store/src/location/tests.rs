@@ -108,6 +108,9 @@ async fn plain_http_servers_are_read_with_and_without_ranges() {
         assert_eq!(location.store.get_range(&path, 3..6).await.unwrap(), "345");
         let many = location.store.get_ranges(&path, &[0..1, 8..10]).await.unwrap();
         assert_eq!(many, ["0", "89"]);
+        for behind in [20..24, 8..24] {
+            location.store.get_ranges(&path, &[0..1, behind]).await.unwrap_err();
+        }
         let missing = location.store.get(&location.path("y").unwrap()).await.unwrap_err();
         assert!(matches!(missing, object_store::Error::NotFound { .. }), "{missing}");
         for error in [

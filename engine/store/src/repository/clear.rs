@@ -21,6 +21,9 @@ pub enum ClearError {
     /// It is longer than any metadata object.
     #[error("it has {0} bytes; no metadata object of restow is that long")]
     TooLong(u64),
+    /// The store sends more than it says that there is.
+    #[error("it goes on after its {0} bytes")]
+    Trailing(u64),
     /// The text is not what this object should hold.
     #[error("it cannot be read: {0}")]
     Json(#[from] serde_json::Error),

@@ -46,7 +46,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use crate::blocks::BlockVerifiedStore;
-use crate::container::{EncryptedStore, HEADER};
+use crate::container::{EncryptedStore, HEADER, plain_len};
 use crate::keys::{Keys, RepositoryId};
 use crate::location::Location;
 use crate::run_state::RunStateStore;
@@ -202,6 +202,13 @@ impl Repository {
     pub fn remember(&self, file: &FileEntry) -> Result<(), RepositoryError> {
         let path = self.path(&file.path)?;
         let broken = |what: &str| self.tampered(&file.path, &format!("the manifest names no valid {what} for it"));
+        let plain = match self.is_encrypted() {
+            true => plain_len(file.stored_bytes).map_err(|_| broken("length"))?,
+            false => file.stored_bytes,
+        };
+        if plain != file.plain_bytes {
+            return Err(broken("length"));
+        }
         match (&self.inner.layer, &file.header, &file.blocks) {
             (Layer::Encrypted(layer), Some(header), _) => {
                 let bytes = BASE64.decode(header.as_bytes()).map_err(|_| broken("header"))?;

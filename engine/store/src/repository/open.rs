@@ -9,8 +9,12 @@ use super::create::blocking;
 use super::header::Header;
 use super::paths::{self, REPOSITORY_OBJECT};
 use super::{Repository, RepositoryError, failed, small, tampered};
-use crate::keys::{self, KeyError, KeySource, Keys, Unlocker};
+use crate::keys::{self, KeyError, KeySource, Keys, MAX_KEYRING_BYTES, Unlocker};
 use crate::location::Location;
+
+/// Bytes of the keyring, over all generations, that are read where nothing tells how many there are. Only such a place is
+/// bounded, so that a repository with a longer history is still read from the store itself.
+const UNLISTED: usize = 64 << 20;
 
 impl Repository {
     /// Opens a repository. `unlock` is the key of an encrypted one and has to be absent for a plain one.
@@ -79,7 +83,7 @@ pub(super) async fn open_keys(
 
 /// Every generation of the keyring: by number until none is there, and where the store lists, all that it names.
 pub(super) async fn generations(location: &Location) -> Result<Vec<(u64, Bytes)>, RepositoryError> {
-    let mut found = Vec::new();
+    let (mut found, mut total) = (Vec::new(), 0usize);
     let mut listed = listed_generations(location).await?;
     let mut next = 1;
     loop {
@@ -89,9 +93,13 @@ pub(super) async fn generations(location: &Location) -> Result<Vec<(u64, Bytes)>
         };
         // A number that is listed is read even behind a gap; without a listing the first gap is the end.
         let object = paths::keyring(number);
-        let bytes = small::read_if_there(location.store.as_ref(), &location.path(&object)?)
+        let bytes = small::read_start(location.store.as_ref(), &location.path(&object)?, MAX_KEYRING_BYTES)
             .await
             .map_err(failed(location, "read", &object))?;
+        total += bytes.as_ref().map_or(0, Bytes::len);
+        if !location.lists && total > UNLISTED {
+            return Err(tampered(location, "keys", "the server has a generation of the keyring for every number"));
+        }
         match bytes {
             Some(bytes) => found.push((number, bytes)),
             None if listed.is_empty() => return Ok(found),

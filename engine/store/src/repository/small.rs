@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, Result};
+use object_store::{Error, GetResult, GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, Result};
 use tokio::time::Instant;
 
 use super::clear::ClearError;
@@ -78,11 +79,60 @@ pub(crate) async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Bytes> 
 /// The same, and when the store says that it was written.
 pub(crate) async fn read_with_time(store: &dyn ObjectStore, path: &Path) -> Result<(Bytes, DateTime<Utc>)> {
     let found = store.get(path).await?;
-    if found.meta.size > LARGEST {
-        return Err(Error::Generic { store: "restow", source: Box::new(ClearError::TooLong(found.meta.size)) });
-    }
     let time = found.meta.last_modified;
-    Ok((found.bytes().await?, time))
+    Ok((collect(found, LARGEST).await?, time))
+}
+
+/// All bytes of an answer. Neither the size that the store names nor where its answer ends is believed: memory is taken for
+/// what has come, and no more is taken than the size, or than `most`.
+pub(crate) async fn collect(found: GetResult, most: u64) -> Result<Bytes> {
+    let refused = |error: ClearError| Error::Generic { store: "restow", source: Box::new(error) };
+    let size = found.meta.size;
+    if size > most {
+        return Err(refused(ClearError::TooLong(size)));
+    }
+    if matches!(found.payload, GetResultPayload::File(..)) {
+        return found.bytes().await;
+    }
+    let pieces = pieces(found, size).await?;
+    match pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() > size {
+        true => Err(refused(ClearError::Trailing(size))),
+        false => Ok(joined(pieces)),
+    }
+}
+
+/// The pieces of an answer up to the one with which there are more than `enough` bytes.
+async fn pieces(found: GetResult, enough: u64) -> Result<Vec<Bytes>> {
+    let (mut stream, mut pieces, mut length) = (found.into_stream(), Vec::new(), 0u64);
+    while let Some(piece) = stream.try_next().await? {
+        length = length.saturating_add(piece.len() as u64);
+        pieces.push(piece);
+        if length > enough {
+            break;
+        }
+    }
+    Ok(pieces)
+}
+
+/// One piece needs no copy.
+fn joined(mut pieces: Vec<Bytes>) -> Bytes {
+    pieces.retain(|piece| !piece.is_empty());
+    match pieces.len() {
+        0 | 1 => pieces.pop().unwrap_or_default(),
+        _ => pieces.concat().into(),
+    }
+}
+
+/// Reads an object, where it is there; of one that is longer than `most` only so much that this shows.
+pub(crate) async fn read_start(store: &dyn ObjectStore, path: &Path, most: usize) -> Result<Option<Bytes>> {
+    let found = match store.get(path).await {
+        Ok(found) => found,
+        Err(Error::NotFound { .. }) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let mut bytes = joined(pieces(found, most as u64).await?);
+    bytes.truncate(most.saturating_add(1));
+    Ok(Some(bytes))
 }
 
 /// The same, where a missing object is no error.

@@ -113,7 +113,9 @@ impl RunStateStore {
             .list_with_delimiter(Some(&self.location.path("runs")?))
             .await
             .map_err(failed(&self.location, "list", "runs"))?;
-        let names = folders.common_prefixes.iter().filter_map(|f| f.filename()).map(str::to_owned);
+        // What no run can be called was not put there by one, and must not keep others from running.
+        let names = folders.common_prefixes.iter().filter_map(|f| f.filename()).filter(|f| is_run_id(f));
+        let names = names.map(str::to_owned);
         let found: Vec<_> = futures::stream::iter(names.collect::<Vec<_>>())
             .map(|run_id| async move {
                 let found = self.open_run(&run_id).await;
@@ -197,7 +199,7 @@ impl RunStateStore {
     pub async fn rejects(&self, object: &str) -> Result<bytes::Bytes, RepositoryError> {
         let path = self.location.path(object)?;
         let found = self.store.get(&path).await.map_err(failed(&self.location, "read", object))?;
-        found.bytes().await.map_err(failed(&self.location, "read", object))
+        small::collect(found, u64::MAX).await.map_err(failed(&self.location, "read", object))
     }
 
     /// Records how a run ended. The first outcome stays: it is returned where there was one.
@@ -305,8 +307,7 @@ impl RunStateStore {
 
     /// The path below the root of an object of a run.
     fn run_object(&self, run_id: &str, name: &str) -> Result<String, RepositoryError> {
-        let plain = !run_id.is_empty() && run_id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        match plain {
+        match is_run_id(run_id) {
             true => Ok(format!("runs/{run_id}/{name}")),
             false => Err(RepositoryError::Usage {
                 problem: format!("{run_id:?} is no run id; one has letters, digits and hyphens"),
@@ -365,6 +366,10 @@ impl RunStateStore {
             problem: problem.to_owned(),
         }
     }
+}
+
+fn is_run_id(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 impl fmt::Debug for RunStateStore {

@@ -134,6 +134,20 @@ async fn a_damaged_intent_does_not_hide_the_others() {
 }
 
 #[tokio::test]
+async fn a_folder_that_no_run_made_stops_nobody() {
+    states(async |state| {
+        state.begin(&intent("a")).await.unwrap();
+        for name in ["runs/.stray/x", "runs/x y/intent.json", "runs/Größe/intent.json"] {
+            let path = state.location().path(name).unwrap();
+            object_store::ObjectStoreExt::put(&state.location().store, &path, "x".into()).await.unwrap();
+        }
+        let open = state.open_runs().await.unwrap();
+        assert_eq!((open.intents.len(), open.damaged.len()), (1, 0), "{open:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn run_state_of_a_newer_format_is_not_taken_up() {
     states(async |state| {
         for (member, value) in [("format", json!("2")), ("features", json!({ "required": ["x"] }))] {
