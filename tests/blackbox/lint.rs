@@ -92,6 +92,8 @@ fn cases() -> Vec<(&'static str, String)> {
         ("W313", chain("") + "connections: { unused: { files: { url: x } } }\n"),
         ("E401", chain("") + "schedule: { cron: \"61 2 * * *\" }\n"),
         ("E402", chain("") + "schedule: { cron: \"30 2 * * *\", timezone: Europe/Berln }\n"),
+        ("E307", chain("") + "verify: { after: rows }\n"),
+        ("W321", chain("") + "retention: { daily: 7 }\n"),
         ("E501", chain("- filter: >\n    population >\n    AND country = 'FR'")),
         ("E502", chain("- transform: { drop: [draft] }\n- filter: \"draft = 1\"")),
         (
