@@ -32,12 +32,12 @@ class Content:
 
 
 class Source:
-    """Three datasets in `files` files each: `items` in Parquet, `notes` and `edges` in JSON lines."""
+    """Three datasets in `files` files each: `items` in Parquet, `notes` and `edges` in JSON lines. Or only some of them."""
 
-    def __init__(self, folder, rng, files=8, rows=120):
+    def __init__(self, folder, rng, files=8, rows=120, datasets=None):
         self.folder, self.rng, self.files, self.rows = Path(folder), rng, files, rows
-        self.parts = {}
-        for dataset in WRITERS:
+        self.datasets, self.parts = datasets or list(WRITERS), {}
+        for dataset in self.datasets:
             (self.folder / dataset).mkdir(parents=True, exist_ok=True)
             for part in range(files):
                 self.change(dataset, part)
@@ -48,7 +48,7 @@ class Source:
 
     def change(self, dataset=None, part=None):
         """Writes one file anew, with other rows. An empty one is among them."""
-        dataset = dataset or self.rng.choice(list(WRITERS))
+        dataset = dataset or self.rng.choice(self.datasets)
         part = self.rng.randrange(self.files) if part is None else part
         # Never of all files of a dataset: the columns are inferred from the rows.
         count = 0 if part and self.rng.random() < 0.03 else self.rng.randint(self.rows // 2, self.rows)
@@ -59,7 +59,7 @@ class Source:
 
     def content(self):
         """What a backup of it must give back."""
-        datasets = {name: [] for name in WRITERS}
+        datasets = {name: [] for name in self.datasets}
         for (dataset, _), rows in self.parts.items():
             datasets[dataset] += rows
         return Content(datasets)

@@ -265,11 +265,14 @@ class Group:
             self.report("nothing: no case was run", "a group that runs nothing proves nothing")
 
     def attempt(self, name, job):
+        began = time.monotonic()
         try:
             job()
         except Exception as error:
             if not PROCESSES.stopping:
                 self.report(f"{name}: outside of any case", str(error) if isinstance(error, Failed) else traceback.format_exc())
+        if self.suite.options.verbose:
+            print(f"  {self.name} {name}: {time.monotonic() - began:.1f} s", flush=True)
 
 
 class Outcome:

@@ -15,7 +15,7 @@ CHAIN = 10
 def jobs(suite, group):
     """Backups: 20 kills a store, 300 with --full. Restores and key changes: a sample."""
     full = suite.options.full
-    yield "first steps", lambda: steps(suite, group, "first steps", 24 if full else 10)
+    yield "first steps", lambda: steps(suite, group, "first steps", range(1, 33) if full else range(4, 18))
     for word in ("local", "minio"):
         for number in range(30 if full else 2):
             name = f"backup {word} {number}"
@@ -178,10 +178,10 @@ def keys_of(repo, key_file):
     return repo.place.run("key", "list", "-r", repo.store.url, "--key-file", key_file, "--json").ends(0).lines("key")
 
 
-def steps(suite, group, name, last):
+def steps(suite, group, name, numbers):
     """The first run dies at each step of a store, as a fault plan makes it, with real key files beside. The next one makes it good."""
     rng = group.random(name)
-    for number in range(1, last + 1):
+    for number in numbers:
         for moment in ("before", "after"):
             place = Place(suite, "kills-steps")
             store = Local(place)

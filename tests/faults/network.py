@@ -4,23 +4,25 @@ import time
 
 import data
 from harness import Place, expect
-from oracle import Repository
+from oracle import KEY_FILE, Repository
 from proxy import Proxy, Rule
 from stores import S3
 
-# A request may take as long as the client allows: 60 s, in the cases that would wait AWS_TIMEOUT. The client makes it four times at most, none
-# later than 30 s after the first, with pauses of together less than 2 s. Above that a pipeline makes each split `attempts` times.
+# Most of these cases wait: many at once, beside the other groups.
+WORKERS, WAITS = 10, True
+
+# A request fails after 60 s at the latest. The client makes it four times at most, none later than 30 s after the first, with pauses of
+# together less than 2 s. Above that a pipeline makes each split `attempts` times.
 REQUEST, RETRIES, REQUESTS, PAUSES = 60.0, 30.0, 4, 2.0
-ATTEMPTS, PAUSE = 2, 0.5
-RETRY = f"on_error: {{ retry: {{ attempts: {ATTEMPTS}, delay: 100ms, max_delay: 500ms }} }}\n"
-DATASETS = len(data.WRITERS)
-# Work itself, on a busy machine.
-SLACK = 10.0
-# How long a request may take in the cases that would wait for longer.
-SHORT = 2.0
-# How long one takes that is answered, or cut off, at once.
+# How long a request takes that is answered, or cut off, at once.
 QUICK = 0.5
+ATTEMPTS, PAUSE = 2, 0.5
+RETRY = "on_error: {{ retry: {{ attempts: {}, delay: 100ms, max_delay: 500ms }} }}\n"
+# Work itself, on a busy machine.
+SLACK = 30.0
 FOREVER = 1 << 30
+# Which faults are answered by waiting, until the client gives up.
+WAITING = ("hang", "slow")
 
 
 def operation(request):
@@ -28,23 +30,32 @@ def operation(request):
     return min(REQUESTS * request + PAUSES, RETRIES + request)
 
 
-def bound(request):
-    """No run takes longer, however its store fails. Opening is one operation that fails, and a dataset is one for each attempt: the first
-    split that is given up ends it, and one more operation may clean up. No two datasets share their time in the worst case."""
-    return operation(request) + DATASETS * ATTEMPTS * (2 * operation(request) + PAUSE) + SLACK
+def bound(fault):
+    """No command takes longer, however its store fails. Opening is one operation that fails; a dataset is two for each attempt, since
+    something may have to be cleaned up. Where requests wait there is one dataset and one attempt, else three of each two."""
+    if fault in WAITING:
+        return 3 * operation(REQUEST) + SLACK
+    return operation(QUICK) + len(data.WRITERS) * ATTEMPTS * (2 * operation(QUICK) + PAUSE) + SLACK
 
 
 def jobs(suite, group):
-    """Each fault once, five times and for ever, from a random request on; each wrong answer where it hurts most."""
-    rounds = 6 if suite.options.full else 1
-    for number in range(rounds):
-        for fault in ("500", "503", "slow", "delay", "hang", "refuse", "reset-request", "reset-reply", "drop-reply"):
-            for count in (1, 5, FOREVER):
+    """Each fault once, five times and for ever, from a random request on; then each where it hurts most."""
+    full = suite.options.full
+    for number in range(6 if full else 1):
+        # The slow ones first: the others run meanwhile.
+        for fault in ("hang", "slow", "delay", "500", "503", "refuse", "reset-request", "reset-reply", "drop-reply"):
+            for count in (FOREVER, 1, 5):
+                if fault in (*WAITING, "delay") and count == 5 and not full:
+                    continue
                 name = f"{fault} {'for ever' if count == FOREVER else f'{count} times'} {number}"
-                yield name, lambda name=name, fault=fault, count=count: random_place(suite, group, name, fault, count)
+                yield f"{name} backup", lambda name=f"{name} backup", fault=fault, count=count: backup(suite, group, name, fault, count)
+                yield f"{name} restore", lambda name=f"{name} restore", fault=fault, count=count: restore(suite, group, name, fault, count)
+    yield "hang while listing", lambda: patience(suite, group, "hang while listing")
     for name, rule in EDGES.items():
         yield name, lambda name=name, rule=rule: edge(suite, group, name, rule)
-    yield "hang with the defaults", lambda: patience(suite, group, "hang with the defaults")
+    for name, rule in SAID.items():
+        yield name, lambda name=name, rule=rule: said(suite, group, name, rule)
+    yield "a stranger answers", lambda: stranger(suite, group, "a stranger answers", 30 if full else 5)
     yield "an outage of 5 s", lambda: outage(suite, group, "an outage of 5 s")
 
 
@@ -59,110 +70,148 @@ EDGES = {
     "read-back always breaks": Rule("reset-reply", FOREVER, "GET", "/data/"),
 }
 
+SAID = {
+    "what is said: away from the start": Rule("503", FOREVER),
+    "what is said: away when the intent is written": Rule("503", FOREVER, "PUT", "/intent.json"),
+    "what is said: away when data is written": Rule("503", FOREVER, "PUT", "/data/"),
+    "what is said: away when receipts are written": Rule("503", FOREVER, "PUT", "/receipts/"),
+    "what is said: away when it commits": Rule("503", FOREVER, "PUT", "/manifest.json"),
+}
 
-def backed_up(suite, name, rng):
-    """A repository behind a proxy, with one snapshot."""
+
+def backed_up(suite, rng, fault=""):
+    """A repository behind a proxy, with two snapshots; and how many requests a backup makes."""
     place = Place(suite, "network")
     proxy = suite.opened(Proxy(suite.minio.port, rng.random()))
-    store = S3(suite.minio, proxy.port)
-    repo = Repository(place, store, data.Source(place.path("in"), rng, files=2, rows=60), more=RETRY)
+    waits = fault in WAITING
+    source = data.Source(place.path("in"), rng, files=2, rows=60, datasets=["items"] if waits else None)
+    repo = Repository(place, S3(suite.minio, proxy.port), source, more=RETRY.format(1 if waits else ATTEMPTS))
     repo.backup()
     repo.examine()
     repo.source.change()
-    return place, repo, proxy
+    before = proxy.requests
+    repo.backup()
+    requests = proxy.requests - before
+    repo.examine()
+    repo.source.change()
+    return place, repo, proxy, requests
 
 
-def random_place(suite, group, name, fault, count):
+def backup(suite, group, name, fault, count):
+    """The run finishes, or ends with 75 in bounded time and is taken up once the store is well."""
     rng = group.random(name)
-    place, repo, proxy = backed_up(suite, name, rng)
-    with group.case(f"{name}: a backup"):
-        before = proxy.requests
-        repo.backup()
-        repo.examine()
-        requests = proxy.requests - before
-        repo.source.change()
-        proxy.set(Rule(fault, count, after=rng.randrange(requests)))
-        attempt(group, repo, proxy, fault, count)
-    with group.case(f"{name}: a restore"):
-        proxy.set(Rule(fault, count, after=rng.randrange(max(2, requests // 4))))
-        restore(group, repo, proxy, fault, count)
+    place, repo, proxy, requests = backed_up(suite, rng, fault)
+    with group.case(name):
+        proxy.set(Rule(fault, count, after=rng.randrange(requests * 9 // 10)))
+        ran = repo.backup(0, 75, within=bound(fault))
+        faults = proxy.set(None)
+        new = repo.examine()
+        if ran.code == 0:
+            expect(new == [ran.summary()["snapshot"]], f"reported is one snapshot, new are {new}", ran)
+        else:
+            # The commit may have been carried out all the same; then it is whole.
+            expect(len(new) <= 1, f"new are {new}", ran)
+        # What waits for 60 s is not asked again.
+        expect(ran.code == 0 or count > 1 or fault in WAITING, f"one fault ended the run: {faults} injected", ran)
+        repo.rerun()
+        group.note(f"backups ended with {ran.code}")
+        group.note("faults injected", faults)
+        group.note(f"longest: {fault} for ever, {ran.seconds:.0f} s of at most {bound(fault):.0f} s", fault in WAITING and count == FOREVER)
     proxy.close()
     place.remove()
 
 
-def variables(fault):
-    waits = fault in ("hang", "slow", "delay")
-    return ({"AWS_TIMEOUT": f"{SHORT:.0f} seconds"}, SHORT) if waits else ({}, QUICK)
-
-
-def attempt(group, repo, proxy, fault, count):
-    """The run finishes, or ends with 75 in bounded time and can be taken up."""
-    settings, request = variables(fault)
-    ran = repo.backup(0, 75, within=bound(request), **settings)
-    faults = proxy.set(None)
-    repo.place.variables.update(settings)
-    if ran.code == 75:
-        unreachable(ran, repo)
-    else:
-        expect(ran.summary()["snapshot"] in repo.examine(), "the snapshot that was reported is not there", ran)
-    once = count == 1 and fault != "slow"
-    expect(ran.code == 0 or not once, f"one fault ({fault}) ended the run: {faults} were injected", ran)
-    group.note("backups finished in spite of it" if ran.code == 0 else "backups ended with 75")
-    group.note("faults injected", faults)
-    repo.examine()
-    repo.rerun() if ran.code else repo.backup()
-    repo.examine()
-
-
-def unreachable(ran, repo):
-    """The message names the store, and says that nothing is lost and what to do."""
-    ran.says(repo.store.url)
-    ran.says("run the same command again", "run again", "resume")
-
-
-def restore(group, repo, proxy, fault, count):
-    settings, request = variables(fault)
-    target = repo.place.path("restored")
-    command = ["restore", repo.store.url, "--to", target, "--key-file", repo.key_file, "--yes"]
-    ran = repo.place.run(*command, within=bound(request), **settings).ends(0, 75)
-    faults = proxy.set(None)
-    if ran.code == 75:
-        ran.says(repo.store.url)
-        expect(not (target / "_restow_export.json").exists(), "a restore that failed looks finished", ran)
-        ran = repo.place.run(*command).ends(0)
-    wrong = data.difference(repo.source.content(), data.read_export(target))
-    expect(wrong is None, f"the restore is not identical: {wrong}", ran)
-    group.note("faults injected", faults)
+def restore(suite, group, name, fault, count):
+    """The same for a restore into files."""
+    rng = group.random(name)
+    place, repo, proxy, _ = backed_up(suite, rng, fault)
+    [snapshot] = list(repo.known)[-1:]
+    target = place.path("restored")
+    command = ["restore", repo.store.url, "--to", target, "--snapshot", snapshot, "--key-file", KEY_FILE, "--yes"]
+    with group.case(name):
+        before = proxy.requests
+        place.run("restore", repo.store.url, "--to", place.path("first"), "--snapshot", snapshot, "--key-file", KEY_FILE, "--yes").ends(0)
+        proxy.set(Rule(fault, count, after=rng.randrange((proxy.requests - before) * 9 // 10)))
+        ran = place.run(*command, within=5 * bound(fault)).ends(0, 75)
+        faults = proxy.set(None)
+        expect(ran.code == 0 or count > 1 or fault in WAITING, f"one fault ended the restore: {faults} injected", ran)
+        if ran.code:
+            expect(not (target / "_restow_export.json").exists(), "a restore that failed looks finished", ran)
+            ran = place.run(*command).ends(0)
+        wrong = data.difference(repo.known[snapshot], data.read_export(target))
+        expect(wrong is None, f"the restore is not identical: {wrong}", ran)
+        group.note("faults injected", faults)
+    proxy.close()
+    place.remove()
 
 
 def edge(suite, group, name, rule):
+    """One fault at the object where it matters."""
     rng = group.random(name)
-    place, repo, proxy = backed_up(suite, name, rng)
-    with group.case(f"{name}: a backup"):
+    place, repo, proxy, _ = backed_up(suite, rng)
+    with group.case(name):
         proxy.set(rule.again())
-        ran = repo.backup(0, 75, within=bound(QUICK))
+        ran = repo.backup(0, 75, within=bound(rule.fault))
         faults = proxy.set(None)
         expect(faults, "no fault was injected: this case tests nothing", ran)
         group.note("faults injected", faults)
         new = repo.examine()
         if rule.count == FOREVER:
-            # The commit itself may be done all the same, and be listed; then it is whole.
-            repo.rerun() if not new else repo.backup()
+            expect(len(new) <= 1, f"new are {new}", ran)
         else:
             expect(ran.code == 0 and new == [ran.summary()["snapshot"]], f"the run should have finished, and {new} are new", ran)
-        repo.examine()
+        repo.rerun()
+    proxy.close()
+    place.remove()
+
+
+def said(suite, group, name, rule):
+    """Exit code 75, and a message that names the store, says what is safe, and that the same command goes on."""
+    rng = group.random(name)
+    place, repo, proxy, _ = backed_up(suite, rng)
+    with group.case(name):
+        proxy.set(rule.again())
+        ran = repo.backup(75, within=bound(rule.fault))
+        proxy.set(None)
+        new = repo.examine()
+        expect(new == [], f"new are {new}", ran)
+        repo.rerun()
+        ran.says(repo.store.prefix)
+        last = ran.lines("error")[-1]
+        whole = f"{last['message']}; {last['hint']}".lower()
+        expect(repo.store.url in whole, f"the error does not name the store {repo.store.url}", ran)
+        expect(any(word in whole for word in ("again", "resume")), "the error does not say that the same command goes on", ran)
+        safe = ("nothing was", "untouched", "no data was", "only read")
+        expect(any(word in whole for word in safe), "the error does not say what is safe", ran)
+    proxy.close()
+    place.remove()
+
+
+def stranger(suite, group, name, count):
+    """Another server answers 200 to everything, as a captive portal does: nothing is taken for done, nothing for damaged for ever."""
+    rng = group.random(name)
+    place, repo, proxy, requests = backed_up(suite, rng)
+    for number in range(count):
+        with group.case(f"{name}: {number}"):
+            proxy.set(Rule("stranger", rng.choice([1, 3, FOREVER]), after=rng.randrange(requests * 9 // 10)))
+            ran = repo.backup(0, 1, 3, 10, 13, 75, within=bound("stranger"))
+            proxy.set(None)
+            group.note(f"where a stranger answered: ended with {ran.code}")
+            repo.examine()
+            expect(ran.code or ran.summary()["snapshot"] in repo.known, "the snapshot that was reported is not there", ran)
+            repo.backup()
+            repo.examine()
+            repo.source.change()
     proxy.close()
     place.remove()
 
 
 def patience(suite, group, name):
-    """A store that takes connections and never answers, with the times that restow has by itself."""
-    rng = group.random(name)
-    place, repo, proxy = backed_up(suite, name, rng)
-    with group.case(f"{name}: catalog list"):
+    """A store that takes connections and never answers: reading commands give up too."""
+    place, repo, proxy, _ = backed_up(suite, group.random(name))
+    with group.case(name):
         proxy.set(Rule("hang", FOREVER))
-        ran = repo.catalog("catalog", "list", codes=(75,)).within(operation(REQUEST) + SLACK)
-        ran.says(repo.store.url)
+        ran = repo.catalog("catalog", "list", codes=(75,)).within(operation(REQUEST) + SLACK).says(repo.store.url)
         group.note(f"catalog list gave up after {ran.seconds:.0f} s")
         proxy.set(None)
         repo.examine()
@@ -173,17 +222,18 @@ def patience(suite, group, name):
 def outage(suite, group, name):
     """A store that is away for some seconds in the middle of a run: the pipeline's own retries are there for this."""
     rng = group.random(name)
-    place, repo, proxy = backed_up(suite, name, rng)
-    text = place.path(repo.file).read_text().replace(RETRY, "on_error: { retry: { attempts: 10, delay: 500ms, max_delay: 2s } }\n")
+    place, repo, proxy, _ = backed_up(suite, rng)
+    text = place.path(repo.file).read_text().replace(RETRY.format(ATTEMPTS), RETRY.format(10).replace("500ms", "2s"))
     place.path(repo.file).write_text(text)
-    with group.case(f"{name}: a backup"):
+    with group.case(name):
         run = repo.start()
-        expect(run.until("the intent", lambda: repo.progress().open_runs()), "too fast", "the run ended before its intent was seen")
-        proxy.set(Rule("503", FOREVER))
+        seen = run.until("a data file", lambda: any(run in repo.progress().open_runs() for run, _ in repo.progress().parts))
+        expect(seen, "the run ended before it was seen")
+        proxy.set(Rule("503", FOREVER, None, "/data/"))
         time.sleep(5)
         faults = proxy.set(None)
         ran = run.end().ends(0)
         group.note("faults injected", faults)
-        expect(ran.summary()["snapshot"] in repo.examine(), "the snapshot that was reported is not there", ran)
+        expect(repo.examine() == [ran.summary()["snapshot"]], "the snapshot that was reported is not there", ran)
     proxy.close()
     place.remove()

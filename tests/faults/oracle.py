@@ -21,7 +21,7 @@ class Repository:
     def __init__(self, place, store, source, name="backup", key_file=KEY_FILE, more="", sealed=SEALED):
         self.place, self.store, self.source, self.key_file, self.file = place, store, source, key_file, f"{name}.yaml"
         place.variables.update(store.variables)
-        paths = ", ".join(str(source.folder / dataset) for dataset in data.WRITERS)
+        paths = ", ".join(str(source.folder / dataset) for dataset in source.datasets)
         place.write(self.file, (
             f"version: 1\nname: {name}\nstages:\n  - source: {{ files: {{ path: [{paths}], id: id }} }}\n"
             f"{sealed}  - sink: {{ repository: {{ url: {store.url!r}, create: if_missing }} }}\n{more}"))

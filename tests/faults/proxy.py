@@ -11,14 +11,14 @@ import time
 HOST = "127.0.0.1"
 # A reply that is slow: so many bytes at once, one second apart.
 PIECE = 1
-DELAY = 5.0
+DELAY = 1.0
 STRANGER = b"<html><body>It works!</body></html>"
 
 
 class Rule:
     """Which requests go wrong, and how.
 
-    `fault`: a status, `503` with Retry-After; `slow`, one byte a second; `delay`, passed on after 5 s, also when the client has gone;
+    `fault`: a status, `503` with Retry-After; `slow`, one byte a second; `delay`, passed on after 1 s, also when the client has gone;
     `hang`, never answered; `refuse`, nobody listens for a while; `reset-request`, the connection breaks before half of the request
     was read; `reset-reply`, in the middle of the reply; `drop-reply`, after the request was carried out; `stranger`, another server
     answers 200. It concerns `count` requests of a method with `piece` in their path, after the first `after` of them; with
