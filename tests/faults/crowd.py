@@ -9,7 +9,7 @@ from oracle import RECOVERY_FILE, Repository
 from stores import S3, Local
 
 WRITERS = 20
-WORKERS = 1
+WORKERS = 2
 
 
 def jobs(suite, group):

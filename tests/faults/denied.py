@@ -30,8 +30,8 @@ def jobs(suite, group):
     yield "permission lost", lambda: permission_lost(suite, group, "permission lost", 20 if full else 3)
     yield "permission missing", lambda: permission_missing(suite, group, "permission missing")
     yield "credentials lost", lambda: credentials(suite, group, "credentials lost")
-    yield "errors of the disk: repository", lambda: errors(suite, group, "errors of the disk: repository", 120 if full else 12)
-    yield "errors of the disk: export", lambda: export_errors(suite, group, "errors of the disk: export", 60 if full else 6)
+    yield "errors of the disk, repository", lambda: errors(suite, group, "errors of the disk, repository", 120 if full else 12)
+    yield "errors of the disk, export", lambda: export_errors(suite, group, "errors of the disk, export", 60 if full else 6)
 
 
 def refused(ran, *named):
@@ -208,7 +208,7 @@ def errors(suite, group, name, count):
             expect(ran.code != 75 or "tear" in plan, "a disk error is not a store that may come back", ran)
             new = repo.examine()
             expect(len(new) == (ran.code == 0) or ran.code and len(new) <= 1, f"new are {new}", ran)
-            group.note(f"errors of the disk: ended with {ran.code}")
+            group.note(f"errors of the disk ended with {ran.code}")
             if ran.code:
                 ran.says("fault plan")
                 repo.rerun()
