@@ -267,7 +267,7 @@ class Group:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         self.seconds = time.monotonic() - began
-        if not self.count and self.suite.options.job is None:
+        if not self.count and self.suite.options.job is None and not PROCESSES.stopping:
             self.report("nothing: no case was run", "a group that runs nothing proves nothing")
 
     def attempt(self, name, job):
