@@ -1,14 +1,18 @@
 """Many processes on one repository at once."""
 
+import signal
 import threading
 
 import data
-from harness import Place, expect
+from harness import Failed, Place, expect
 from kills import repository
 from oracle import RECOVERY_FILE, Repository
+from stops import TRIES
 from stores import S3, Local
 
 WRITERS = 20
+# Cases of one repository, where there are not so many processes.
+ROUNDS = 4
 WORKERS = 2
 
 
@@ -16,10 +20,9 @@ def jobs(suite, group):
     rounds = 5 if suite.options.full else 1
     for word in ("local", "minio"):
         for number in range(rounds):
-            yield f"writers {word} {number}", lambda word=word, name=f"writers {word} {number}": writers(suite, group, word, name)
-        yield f"creators {word}", lambda word=word: creators(suite, group, word, f"creators {word}", 3 * rounds)
-        yield f"resumers {word}", lambda word=word: resumers(suite, group, word, f"resumers {word}", 5 * rounds)
-        yield f"twins {word}", lambda word=word: twins(suite, group, word, f"twins {word}", 3 * rounds)
+            for what in (writers, creators, resumers, twins):
+                name = f"{what.__name__} {word} {number}"
+                yield name, lambda what=what, word=word, name=name: what(suite, group, word, name)
 
 
 class Reader(threading.Thread):
@@ -98,10 +101,10 @@ def writers(suite, group, word, name):
         repo.place.remove()
 
 
-def creators(suite, group, word, name, rounds):
+def creators(suite, group, word, name):
     """Several first runs at once: one repository, and whoever did not get through says so and does the next time."""
     rng = group.random(name)
-    for number in range(rounds):
+    for number in range(ROUNDS):
         with group.case(f"{name}: {number}"):
             repos = several(suite, word, rng, 4, False)
             started = [repo.start() for repo in repos]
@@ -120,13 +123,13 @@ def creators(suite, group, word, name, rounds):
             repo.place.remove()
 
 
-def resumers(suite, group, word, name, rounds):
+def resumers(suite, group, word, name):
     """Two processes take the same killed run up at the same moment."""
     rng = group.random(name)
     place, repo = repository(suite, word, rng)
     repo.backup()
     repo.examine()
-    for number in range(rounds):
+    for number in range(ROUNDS):
         with group.case(f"{name}: {number}"):
             repo.source.change()
             run = killed(repo, rng)
@@ -143,27 +146,26 @@ def resumers(suite, group, word, name, rounds):
 
 def killed(repo, rng):
     """A run with at least one receipt that was killed before its commit; its id."""
-    while True:
-        run = repo.start()
-        wanted = rng.randint(1, repo.source.splits // 2)
-        enough = lambda: any(repo.progress().finished(open_run) >= wanted for open_run in repo.progress().open_runs())
-        run.until(f"receipt {wanted}", enough)
-        run.signal(9)
-        run.end()
-        open_runs = repo.progress().open_runs()
+    for _ in range(TRIES):
+        process, wanted = repo.start(), rng.randint(1, repo.source.splits // 2)
+        process.until(f"receipt {wanted}", lambda: repo.under_way(wanted))
+        process.signal(signal.SIGKILL)
+        process.end()
+        run = repo.under_way()
         repo.examine()
-        if open_runs:
-            return open_runs[-1]
+        if run:
+            return run
         repo.source.change()
+    raise Failed(f"{TRIES} runs were too fast to be killed")
 
 
-def twins(suite, group, word, name, rounds):
+def twins(suite, group, word, name):
     """The same command twice at once, as a schedule that overlaps does: every snapshot that is listed was reported, and is whole."""
     rng = group.random(name)
     place, repo = repository(suite, word, rng)
     repo.backup()
     repo.examine()
-    for number in range(rounds):
+    for number in range(ROUNDS):
         with group.case(f"{name}: {number}"):
             repo.source.change()
             started = [repo.start(), repo.start()]

@@ -64,8 +64,8 @@ def read_only_repository(suite, group, name, count):
         with group.case(f"{name}: from some moment on {number}"):
             repo.source.change()
             run = repo.start(RESTOW_FAULTS=SLOW)
-            wanted = rng.randint(0, repo.source.splits - 4)
-            seen = run.until(f"receipt {wanted}", lambda: any(repo.progress().finished(one) >= wanted for one in repo.progress().open_runs()))
+            wanted = rng.randint(0, repo.source.splits // 2)
+            seen = run.until(f"receipt {wanted}", lambda: repo.under_way(wanted))
             expect(seen, "the run was too fast", run.end() if not seen else "")
             remount(disk)
             refused(run.end(BOUND), "disk/repo")
@@ -124,8 +124,8 @@ def permission_lost(suite, group, name, count):
         with group.case(f"{name}: {number}"):
             repo.source.change()
             run = place.start("run", repo.file, "--json", wrap=AS_USER, RESTOW_FAULTS=SLOW)
-            wanted = rng.randint(0, repo.source.splits - 4)
-            seen = run.until(f"receipt {wanted}", lambda: any(repo.progress().finished(one) >= wanted for one in repo.progress().open_runs()))
+            wanted = rng.randint(0, repo.source.splits // 2)
+            seen = run.until(f"receipt {wanted}", lambda: repo.under_way(wanted))
             expect(seen, "the run was too fast", run.end() if not seen else "")
             permit(store.folder, False)
             ran = run.end(BOUND)

@@ -19,6 +19,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("RESTOW_BIN", "/var/tmp/bin/restow")
 # Generous: how long a healthy command may take on a busy machine. What must end sooner says so itself.
 PATIENCE = 120.0
+# A process that stands still would outlive us if we were killed.
+DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 # Root may write everywhere: without its capabilities it is a user like any other, to whom permissions apply.
 AS_USER = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
 
@@ -117,7 +119,7 @@ class Started:
         # Not in the folder of the place: that may be full or not writable.
         self.streams = [tempfile.TemporaryFile(dir=place.suite.folder) for _ in range(2)]
         self.began = time.monotonic()
-        self.popen = PROCESSES.start(command, cwd=place.work, env=place.environment(variables), stdout=self.streams[0], stderr=self.streams[1])
+        self.popen = PROCESSES.start([*DIES_WITH_US, *command], cwd=place.work, env=place.environment(variables), stdout=self.streams[0], stderr=self.streams[1])
 
     def signal(self, number):
         """Sends a signal, also to one that has ended."""

@@ -80,7 +80,7 @@ def interrupted(repo):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         repo.source.change()
         run = repo.start()
-        run.until("the intent", lambda: repo.progress().open_runs())
+        run.until("the intent", repo.under_way)
         run.signal(number)
         run.signal(number)
         # Where it was too fast, it is done.

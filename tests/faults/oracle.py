@@ -88,6 +88,11 @@ class Repository:
         """What an interrupted run left, for [Progress]."""
         return Progress(self.store.objects())
 
+    def under_way(self, receipts=0):
+        """The open run, once it has so many receipts; else none. Cheap."""
+        progress = Progress(self.store.runs())
+        return next((run for run in progress.open_runs() if progress.finished(run) >= receipts), None)
+
     def rerun(self, **variables):
         """The same command again, after whatever happened: it succeeds, goes on where the last one stopped, redoes nothing that
         was finished, and what it makes restores. Gives its result."""

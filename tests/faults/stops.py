@@ -3,20 +3,25 @@
 import signal
 import time
 
-from harness import expect
+from harness import Failed, expect
 from kills import repository
 from oracle import measure
 
 # How long a process stands still.
 PAUSE = 2.0
+# How many runs may be over before they could be stopped in the middle.
+TRIES = 10
+# Cases of one repository: listing a large one takes longer than a run.
+CHAIN = 5
 
 
 def jobs(suite, group):
-    rounds = 20 if suite.options.full else 3
+    chains, rounds = (4, CHAIN) if suite.options.full else (1, 3)
     for word in ("local", "minio"):
-        yield f"pause {word}", lambda word=word: pauses(suite, group, word, f"pause {word}", rounds)
-        yield f"takeover {word}", lambda word=word: takeovers(suite, group, word, f"takeover {word}", rounds)
-        yield f"fresh {word}", lambda word=word: fresh(suite, group, word, f"fresh {word}", rounds)
+        for chain in range(chains):
+            for what in (pauses, takeovers, fresh):
+                name = f"{what.__name__} {word} {chain}"
+                yield name, lambda what=what, word=word, name=name: what(suite, group, word, name, rounds)
 
 
 def pauses(suite, group, word, name, rounds):
@@ -41,19 +46,19 @@ def pauses(suite, group, word, name, rounds):
 
 def stopped(repo, rng):
     """A run that stands still with some of its splits written, and its id."""
-    run = repo.start()
-    wanted = rng.randint(1, repo.source.splits - 3)
-    enough = lambda: any(repo.progress().finished(open_run) >= wanted for open_run in repo.progress().open_runs())
-    if not run.until(f"receipt {wanted}", enough):
-        run.end().ends(0)
-        return None, None
-    run.signal(signal.SIGSTOP)
-    runs = repo.progress().open_runs()
-    if not runs:
-        run.signal(signal.SIGCONT)
-        run.end().ends(0)
-        return None, None
-    return run, runs[-1]
+    for _ in range(TRIES):
+        process, wanted = repo.start(), rng.randint(1, repo.source.splits // 2)
+        process.until(f"receipt {wanted}", lambda: repo.under_way(wanted))
+        process.signal(signal.SIGSTOP)
+        run = repo.under_way()
+        if run:
+            return process, run
+        # Too fast: it has committed.
+        process.signal(signal.SIGCONT)
+        process.end().ends(0)
+        repo.examine()
+        repo.source.change()
+    raise Failed(f"{TRIES} runs were too fast to be stopped")
 
 
 def takeovers(suite, group, word, name, rounds):
@@ -64,10 +69,6 @@ def takeovers(suite, group, word, name, rounds):
     for number in range(rounds):
         with group.case(f"{name}: {number}"):
             first, run = stopped(repo, rng)
-            while first is None:
-                repo.examine()
-                group.note("runs that were too fast to be stopped")
-                first, run = stopped(repo, rng)
             second = repo.backup()
             expect(second.summary()["resumed"] and second.summary()["snapshot"] == run, f"run {run} was not taken up", second)
             expect(repo.examine() == [run], "not exactly one snapshot", second)
@@ -87,9 +88,6 @@ def fresh(suite, group, word, name, rounds):
     for number in range(rounds):
         with group.case(f"{name}: {number}"):
             first, run = stopped(repo, rng)
-            while first is None:
-                repo.examine()
-                first, run = stopped(repo, rng)
             second = place.run("run", repo.file, "--json", "--fresh").ends(0)
             new = repo.examine()
             expect(new == [second.summary()["snapshot"]] and run not in new, f"not exactly the new snapshot: {new}", second)

@@ -28,6 +28,11 @@ class Local:
         self.url = url or name
         self.variables = {}
 
+    def runs(self):
+        """The paths of all run state and manifests, which is cheap enough to be asked often."""
+        names = (path for part in ("runs", "snapshots") for path in (self.folder / part).rglob("*.json"))
+        return [path.relative_to(self.folder).as_posix() for path in names]
+
     def objects(self):
         """Path and digest of every object. Temporary files are none."""
         found = {}
@@ -55,11 +60,15 @@ class S3:
         self.url = f"s3://{minio.BUCKET}/{self.prefix}"
         self.variables = {**server.variables, **({"AWS_ENDPOINT": f"http://127.0.0.1:{port}"} if port else {})}
 
-    def objects(self):
+    def runs(self):
+        """The paths of all run state and manifests."""
+        return [*self.objects("runs/"), *self.objects("snapshots/")]
+
+    def objects(self, below=""):
         """Path and etag (MD5 of the content, or of its parts) of every object."""
         found, token = {}, ""
         while True:
-            query = {"list-type": "2", "prefix": f"{self.prefix}/", **({"continuation-token": token} if token else {})}
+            query = {"list-type": "2", "prefix": f"{self.prefix}/{below}", **({"continuation-token": token} if token else {})}
             text = "&".join(f"{name}={quote(value, safe='')}" for name, value in sorted(query.items()))
             status, _, body = minio.s3(self.server.port, self.server.secrets, "GET", f"/{minio.BUCKET}", query=text)
             if status != 200:
