@@ -54,14 +54,14 @@ class Minio(Server):
         return {"RESTOW_TEST_S3": f"s3://{BUCKET}", "RESTOW_TEST_S3_SETTINGS": " ".join(f"{k}={v}" for k, v in settings.items())}
 
 
-def s3(port, secrets, method, path, body=b"", headers=None):
-    """A request signed with AWS Signature Version 4 (service s3). `path` has no query and needs no escaping."""
+def s3(port, secrets, method, path, body=b"", headers=None, query=""):
+    """A request signed with AWS Signature Version 4 (service s3). `path` needs no escaping; `query` is escaped and sorted."""
     now = datetime.datetime.now(datetime.timezone.utc)
     stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     payload = hashlib.sha256(body).hexdigest()
     signed = {"host": f"{HOST}:{port}", "x-amz-content-sha256": payload, "x-amz-date": stamp}
     names = ";".join(signed)
-    canonical = "\n".join([method, path, "", *(f"{k}:{v}" for k, v in signed.items()), "", names, payload])
+    canonical = "\n".join([method, path, query, *(f"{k}:{v}" for k, v in signed.items()), "", names, payload])
     scope = f"{day}/{REGION}/s3/aws4_request"
     text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     key = f"AWS4{secrets['password']}".encode()
@@ -69,4 +69,4 @@ def s3(port, secrets, method, path, body=b"", headers=None):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
     credential = f"AWS4-HMAC-SHA256 Credential={secrets['user']}/{scope}, SignedHeaders={names}, Signature={signature}"
-    return request(port, method, path, {**signed, **(headers or {}), "authorization": credential}, body)
+    return request(port, method, f"{path}?{query}" if query else path, {**signed, **(headers or {}), "authorization": credential}, body)
