@@ -4,6 +4,7 @@
 //! with it.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,9 +13,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use restow_core::stage::{OpenContext, SinkContext};
 use restow_core::{EngineError, ExitClass, Result};
 use restow_store::container::{EncryptedStore, MAGIC, plain_len};
-use restow_store::keys::{self, KeyError, KeyFileState, KeySource, Keys, RepositoryId, Unlocker};
+use restow_store::keys::{self, KeyError, KeyFileState, KeySource, Keys, RepositoryId, Staged, Unlocker};
 use restow_store::location::Location;
-use restow_store::repository::{self, exit_class_of};
 
 use super::error::FilesError;
 use super::find::FoundFile;
@@ -116,31 +116,62 @@ pub(super) async fn create_or_open(target: &Location, unlock: &Unlock, context: 
         ));
     }
     let unlocker = blocking(move || source.load()).await?;
+    let recovery_file = unlock.recovery_key_file.as_ref().map(|file| context.open.directory.join(file));
     if let Some(bytes) = present {
+        if let Some(missing) = recovery_file.filter(|path| !path.exists()) {
+            context.progress.say(&format!(
+                "the export was begun by a run that was interrupted before it wrote the recovery key to {}: keep its key",
+                missing.display()
+            ));
+        }
         return open_keys(bytes, unlocker).await;
     }
-    let recovery_file = unlock.recovery_key_file.as_ref().map(|file| context.open.directory.join(file));
     let with_recovery = recovery_file.is_some();
     let making = unlocker.clone();
     let (bytes, keys, recovery) =
         blocking(move || keys::create_first(RepositoryId::random()?, &making, with_recovery)).await?;
-    if let (Some(path), Some(recovery)) = (recovery_file, recovery) {
-        write_secret(&path, &recovery.text()).map_err(|error| {
-            EngineError::usage(format!("the recovery key file {} cannot be made: {error}", path.display()))
-                .with_hint("nothing was exported; name a file that does not exist yet")
-        })?;
-        context.progress.say(&format!("wrote the recovery key of the export to {}", path.display()));
-    }
+    let staged = match (&recovery_file, recovery) {
+        (Some(path), Some(recovery)) => Some((stage(path, &recovery.text())?, path)),
+        _ => None,
+    };
     let path = target.root.clone().join(KEYS);
     match target.store.put_opts(&path, bytes.into(), PutMode::Create.into()).await {
-        Ok(_) => Ok(keys),
+        Ok(_) => {}
         // Another process was faster, or the reply of an earlier attempt was lost: what is there decides.
         Err(object_store::Error::AlreadyExists { .. }) => {
+            if let Some((staged, _)) = staged {
+                staged.remove();
+            }
             let there = read_keys(target.store.as_ref(), &target.root).await?.unwrap_or_default();
-            open_keys(there, unlocker).await
+            return open_keys(there, unlocker).await;
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            if let Some((staged, _)) = staged {
+                staged.remove();
+            }
+            return Err(error.into());
+        }
     }
+    if let Some((staged, path)) = staged {
+        if staged.publish()? == KeyFileState::Existing {
+            return Err(taken(path));
+        }
+        context.progress.say(&format!("wrote the recovery key of the export to {}", path.display()));
+    }
+    Ok(keys)
+}
+
+/// Writes the recovery key beside its file, which must not exist: nothing is overwritten.
+fn stage(path: &FsPath, text: &str) -> Result<Staged> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(taken(path)),
+        Err(_) => Ok(Staged::new(path, text)?),
+    }
+}
+
+fn taken(path: &FsPath) -> EngineError {
+    EngineError::usage(format!("the recovery key file {} exists already", path.display()))
+        .with_hint("nothing was exported; name a file that does not exist yet")
 }
 
 async fn key_file(source: &KeySource, exists: bool) -> Result<KeyFileState> {
@@ -162,38 +193,13 @@ async fn read_keys(store: &dyn ObjectStore, folder: &Path) -> Result<Option<Byte
 
 async fn open_keys(bytes: Bytes, unlocker: Unlocker) -> Result<Keys> {
     let (keys, _) = blocking(move || keys::open_chain(&[(1, bytes)], &unlocker)).await?;
-    keys.require_intact_chain().map_err(key_error)?;
+    keys.require_intact_chain()?;
     Ok(keys)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, KeyError> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(key_error),
+        Ok(result) => result.map_err(EngineError::from),
         Err(error) => Err(EngineError::failed(format!("a task ended unexpectedly: {error}"))),
     }
-}
-
-fn key_error(error: KeyError) -> EngineError {
-    let class = match exit_class_of(&error) {
-        repository::ExitClass::WrongKey => ExitClass::WrongKey,
-        repository::ExitClass::Tampered => ExitClass::Tampered,
-        repository::ExitClass::TooNew => ExitClass::TooNew,
-        repository::ExitClass::Usage => ExitClass::Usage,
-        repository::ExitClass::Refused => ExitClass::Refused,
-        _ => ExitClass::Failed,
-    };
-    EngineError::new(class, error.to_string()).with_source(error)
-}
-
-/// A new file that only its owner may read.
-fn write_secret(path: &std::path::Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
 }

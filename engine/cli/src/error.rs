@@ -15,6 +15,9 @@ use crate::exit;
 /// The code of what the engine finds in a pipeline once it is connected.
 const ENGINE_CODE: &str = "E701";
 
+/// What is said where a store or server stayed away.
+const AGAIN: &str = "what was committed is untouched; run the same command again: it goes on where it stopped";
+
 /// Why a command did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -173,6 +176,15 @@ impl CliError {
 
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
+        let own = self.own_hint().filter(|hint| !hint.is_empty());
+        match (self.code() == exit::UNREACHABLE, own) {
+            (false, own) => own,
+            (true, None) => Some(AGAIN.to_owned()),
+            (true, Some(own)) => Some(format!("{own}; {AGAIN}")),
+        }
+    }
+
+    fn own_hint(&self) -> Option<String> {
         match self {
             Self::Usage { hint, .. } | Self::NotFound { hint, .. } | Self::Refused { hint, .. } => Some(hint.clone()),
             Self::Interrupted { hint, .. } => Some(hint.clone()),
@@ -194,7 +206,6 @@ impl CliError {
             Self::Diagnostics { .. } => Some("`restow lint` checks a file without running it".into()),
             _ => None,
         }
-        .filter(|hint| !hint.is_empty())
     }
 
     /// An error of the engine, shown at its place in the pipeline file where it has one.

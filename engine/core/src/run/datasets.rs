@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
@@ -12,7 +13,7 @@ use tokio::task::JoinSet;
 use super::intent::Begun;
 use super::{OpenedPipeline, RunRequest};
 use crate::compile::CompiledDataset;
-use crate::error::{EngineError, Result};
+use crate::error::{EngineError, ExitClass, Result};
 use crate::exec::{RejectBudget, RetryPolicy, Shape, SinkExec, SplitJob, receipts_in};
 use crate::stage::{DatasetOutcome, GATHERED, Receipt};
 
@@ -35,12 +36,32 @@ pub(super) async fn write_all(
     for dataset in &writing.compiled {
         request.progress.expect(dataset.source.rows.unwrap_or(0), expected_receipts(opened, dataset) as u64);
     }
+    let away = AtomicBool::new(false);
     let outcomes = stream::iter(&writing.compiled)
-        .map(|dataset| write_one(request, opened, begun, writing, dataset))
+        .map(|dataset| async {
+            // Who stayed away through all retries of one dataset need not be waited for again: the run ends unfinished.
+            if away.load(Relaxed) {
+                return not_tried(dataset);
+            }
+            let written = write_one(request, opened, begun, writing, dataset).await;
+            if written.1.as_ref().is_some_and(|error| error.class() == ExitClass::Unreachable) {
+                away.store(true, Relaxed);
+            }
+            written
+        })
         .buffered(request.context.parallel.max(1))
         .collect::<Vec<_>>()
         .await;
     Ok(outcomes)
+}
+
+fn not_tried(dataset: &CompiledDataset) -> (DatasetOutcome, Option<EngineError>) {
+    let message = "it was not tried: a server or store stayed away from another dataset";
+    let error = EngineError::new(ExitClass::Unreachable, message);
+    (
+        DatasetOutcome { dataset: dataset.sink.clone(), receipts: Vec::new(), failure: Some(message.to_owned()) },
+        Some(error),
+    )
 }
 
 fn gathered(opened: &OpenedPipeline, dataset: &CompiledDataset) -> bool {

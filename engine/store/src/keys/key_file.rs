@@ -24,23 +24,48 @@ pub enum KeyFileState {
     Created,
 }
 
-/// Makes the file: a temporary file beside it, synced, then linked to its name (which fails if the name is taken), then
-/// the directory synced. Another process that was faster wins, and its file counts as existing.
+/// Makes the file. Another process that was faster wins, and its file counts as existing.
 pub(super) fn create(path: &Path) -> Result<KeyFileState, KeyError> {
-    let key = RepositoryKey::random()?;
-    let mut line = key.text();
-    line.push('\n');
-    let parent = parent_of(path);
-    create_parents(&parent)?;
-    let temporary = temporary_name(path)?;
-    let written = write_private(&temporary, line.as_bytes());
-    let state = written.and_then(|()| publish(&temporary, path, line.as_bytes()));
-    // The temporary name is a second link to the secret, or a torn copy: remove it in every case.
-    let removed = fs::remove_file(&temporary);
-    let state = state?;
-    removed.map_err(|source| KeyError::KeyFile { action: "tidy up after", path: temporary, source })?;
-    sync_directory(&parent)?;
-    Ok(state)
+    Staged::new(path, &RepositoryKey::random()?.text())?.publish()
+}
+
+/// A secret on disk under a temporary name beside its own: what rests on it can be made now, and the name is taken after
+/// that. Where the process dies between, the file with the temporary name has it.
+#[derive(Debug)]
+pub struct Staged {
+    path: PathBuf,
+    temporary: PathBuf,
+}
+
+impl Staged {
+    /// Writes one line to a temporary file beside `path`, and syncs it. Where that fails nothing is left.
+    pub fn new(path: &Path, text: &str) -> Result<Self, KeyError> {
+        create_parents(&parent_of(path))?;
+        let temporary = temporary_name(path)?;
+        let line = Zeroizing::new(format!("{text}\n"));
+        if let Err(error) = write_private(&temporary, line.as_bytes()) {
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
+        Ok(Self { path: path.to_owned(), temporary })
+    }
+
+    /// Links the file to its name, which fails if the name is taken, and syncs the directory.
+    pub fn publish(self) -> Result<KeyFileState, KeyError> {
+        let line = read(&self.temporary)?.unwrap_or_default();
+        let state = publish(&self.temporary, &self.path, line.as_bytes());
+        // The temporary name is a second link to the secret: remove it in every case.
+        let removed = fs::remove_file(&self.temporary);
+        let state = state?;
+        removed.map_err(|source| KeyError::KeyFile { action: "tidy up after", path: self.temporary, source })?;
+        sync_directory(&parent_of(&self.path))?;
+        Ok(state)
+    }
+
+    /// Removes it. Where that fails it stays, and opens nothing.
+    pub fn remove(self) {
+        let _ = fs::remove_file(&self.temporary);
+    }
 }
 
 /// The file's text, or `None` if there is no such file.

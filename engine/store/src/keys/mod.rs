@@ -25,7 +25,7 @@ pub use change::{
 pub use derive::{DerivedKey, Kind};
 pub use error::KeyError;
 pub use history::SlotHistory;
-pub use key_file::KeyFileState;
+pub use key_file::{KeyFileState, Staged};
 pub use keyring::{KEYRING_FORMAT, Keyring, MAX_KEYRING_BYTES, RepositoryId};
 pub use material::{KEY_PREFIX, MasterKey, Passphrase, RecoveryKey, RepositoryKey, Unlocker, format_key, parse_key};
 pub use opened::Keys;

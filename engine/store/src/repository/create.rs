@@ -4,8 +4,7 @@
 //! repository; running again uses what exists, and replaces the recovery slot, whose key nobody may have seen.
 
 use std::fmt;
-use std::io::Write;
-use std::path::{Path as FsPath, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use super::header::Header;
 use super::open::{generations, load, open_keys};
 use super::paths::{self, REPOSITORY_OBJECT};
 use super::small::{self, Creation};
-use super::{Repository, RepositoryError, failed, probe, tampered};
+use super::{Repository, RepositoryError, failed, probe, recovery_file, tampered};
 use crate::keys::{self, KeyError, KeyFileState, KeySource, Keys, RecoveryKey, RepositoryId, Unlocker};
 use crate::location::Location;
 
@@ -114,6 +113,10 @@ async fn encrypted(
     recovery: &RecoveryOutput,
     present: Vec<(u64, Bytes)>,
 ) -> Result<Created, RepositoryError> {
+    let kept = match recovery {
+        RecoveryOutput::File(path) => recovery_file::held(&location, path, &present).await?,
+        _ => None,
+    };
     // A key file that is gone while a keyring is there must not be made anew: it would not open that keyring.
     let begun = !present.is_empty();
     let wanted = source.clone();
@@ -123,12 +126,30 @@ async fn encrypted(
         _ => None,
     };
     let unlocker = load(&location, &source).await?;
-    let (keys, recovery_key) = keyring(&location, unlocker, present).await?;
-    hand_over(recovery, &recovery_key)?;
+    let (keys, recovery_key) = match kept {
+        // An earlier attempt came as far as handing the recovery key over.
+        Some(_) => (begun_keys(&location, unlocker, present).await?, None),
+        None => {
+            let (keys, recovery_key) = keyring(&location, unlocker, present).await?;
+            hand_over(recovery, &recovery_key)?;
+            (keys, Some(recovery_key))
+        }
+    };
     let id = keys.repository_id();
     let repository = finish(location, id, Some(keys), Vec::new()).await?;
-    let shown = matches!(recovery, RecoveryOutput::Show).then_some(recovery_key);
+    let shown = recovery_key.filter(|_| matches!(recovery, RecoveryOutput::Show));
     Ok(Created { repository, key_file_created, recovery_key: shown })
+}
+
+/// The keyring that an earlier attempt left.
+async fn begun_keys(
+    location: &Location,
+    unlocker: Unlocker,
+    present: Vec<(u64, Bytes)>,
+) -> Result<Keys, RepositoryError> {
+    let (keys, _) = open_keys(location, present, unlocker).await?;
+    keys.require_intact_chain().map_err(key_error(location))?;
+    Ok(keys)
 }
 
 /// Creates the first generation, or opens what an earlier attempt left and replaces its recovery slot.
@@ -147,8 +168,7 @@ async fn keyring(
             let recovery = recovery.ok_or_else(|| internal("no recovery key was made"))?;
             (1, (bytes, keys, recovery))
         } else {
-            let (keys, _) = open_keys(location, present, unlocker.clone()).await?;
-            keys.require_intact_chain().map_err(key_error(location))?;
+            let keys = begun_keys(location, unlocker.clone(), present).await?;
             let next = blocking(move || keys::replace_recovery_slot(&keys)).await?.map_err(key_error(location))?;
             (next.1.generation(), next)
         };
@@ -170,31 +190,16 @@ async fn keyring(
     })
 }
 
-/// Puts the recovery key where it was asked for; a file is written and synced.
-pub(super) fn hand_over(recovery: &RecoveryOutput, key: &RecoveryKey) -> Result<(), RepositoryError> {
+/// Puts the recovery key where it was asked for; a file is written whole and synced, or not at all.
+fn hand_over(recovery: &RecoveryOutput, key: &RecoveryKey) -> Result<(), RepositoryError> {
     match recovery {
         RecoveryOutput::Show => Ok(()),
         RecoveryOutput::With(show) => {
             show(key);
             Ok(())
         }
-        RecoveryOutput::File(path) => {
-            write_secret(path, key).map_err(|source| RepositoryError::RecoveryFile { path: path.clone(), source })
-        }
+        RecoveryOutput::File(path) => recovery_file::publish(recovery_file::stage(path, key)?, path),
     }
-}
-
-fn write_secret(path: &FsPath, key: &RecoveryKey) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(key.text().as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(FsPath::new("."));
-    std::fs::File::open(parent)?.sync_all()
 }
 
 /// Creates `repository.json`: from here on there is a repository.

@@ -205,13 +205,19 @@ pub enum RepositoryError {
         problem: String,
     },
     /// The recovery key could not be kept.
-    #[error("cannot write the recovery key to {}: {source}; no repository was made or changed; run again with another file", path.display())]
+    #[error("the recovery key is not kept: {source}; no repository was made or changed")]
     RecoveryFile {
+        /// The file and the cause.
+        #[source]
+        source: KeyError,
+    },
+    /// The file for the recovery key is there already, and is not ours to use.
+    #[error("{} exists and {problem}; nothing was changed; name a new file for the recovery key, or move this one away", path.display())]
+    RecoveryFileTaken {
         /// The file.
         path: PathBuf,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
+        /// What is in it.
+        problem: String,
     },
     /// A store operation failed.
     #[error("cannot {action} {url}/{object}: {source}")]
@@ -248,23 +254,30 @@ impl RepositoryError {
     pub fn exit_class(&self) -> ExitClass {
         match self {
             Self::NotFound { .. } | Self::SnapshotNotFound { .. } | Self::Ambiguous { .. } => ExitClass::NotFound,
-            Self::Key { source, .. } => class_of_code(source.exit_code()),
+            Self::Key { source, .. } | Self::RecoveryFile { source } => key_class(source),
             Self::Tampered { .. } | Self::ReadBack { .. } => ExitClass::Tampered,
             Self::TooNew { .. } => ExitClass::TooNew,
             Self::LostRace { .. } => ExitClass::LostRace,
-            Self::Exists { .. } | Self::KeyForPlain { .. } | Self::NoKeys { .. } | Self::NoCreateIfAbsent { .. } => {
-                ExitClass::Refused
-            }
+            Self::Exists { .. }
+            | Self::KeyForPlain { .. }
+            | Self::NoKeys { .. }
+            | Self::RecoveryFileTaken { .. }
+            | Self::NoCreateIfAbsent { .. } => ExitClass::Refused,
             Self::NeedsListing { .. } | Self::ReadOnly { .. } | Self::Location(_) | Self::Usage { .. } => {
                 ExitClass::Usage
             }
-            Self::RecoveryFile { source, .. } => match is_no_space(source) {
-                true => ExitClass::NoSpace,
-                false => ExitClass::Failed,
-            },
             Self::Store { source, .. } => exit_class_of(source.as_ref()),
             Self::NotCommittable { .. } | Self::Internal { .. } => ExitClass::Failed,
         }
+    }
+}
+
+/// 12 comes only from the keyring and from a secret that cannot be had: a file that cannot be written is none of these.
+fn key_class(error: &KeyError) -> ExitClass {
+    match error {
+        KeyError::KeyFile { source, .. } if is_no_space(source) => ExitClass::NoSpace,
+        KeyError::KeyFile { action, .. } if *action != "read" && *action != "look for" => ExitClass::Failed,
+        other => class_of_code(other.exit_code()),
     }
 }
 
@@ -312,7 +325,7 @@ fn certain_class(error: &(dyn StdError + 'static)) -> Option<ExitClass> {
         return Some(e.exit_class());
     }
     if let Some(e) = error.downcast_ref::<KeyError>() {
-        return Some(class_of_code(e.exit_code()));
+        return Some(key_class(e));
     }
     if let Some(e) = error.downcast_ref::<ContainerError>() {
         return Some(class_of_code(e.exit_code()));

@@ -10,10 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::create::{blocking, hand_over, internal, key_error};
+use super::create::{blocking, internal, key_error};
 use super::open::{generations, load, open_keys};
 use super::small::{self, Creation};
-use super::{ExitClass, RecoveryOutput, Repository, RepositoryError, failed, paths, random_hex, tampered};
+use super::{
+    ExitClass, RecoveryOutput, Repository, RepositoryError, failed, paths, random_hex, recovery_file, tampered,
+};
 use crate::keys::{
     self, KeyError, KeyFileState, KeySource, Keys, RecoveryKey, SlotHistory, SlotInfo, SlotKind, Unlocker,
 };
@@ -130,6 +132,12 @@ impl Repository {
         for other in others {
             secrets.push(load(self.location(), other).await?);
         }
+        if let RecoveryOutput::File(path) = recovery
+            && let Some(held) = self.held(path).await?
+        {
+            // The recovery key of now, as a rotation leaves it that was killed before it could say so: it stays.
+            secrets.push(load(self.location(), &held).await?);
+        }
         let given = secrets.clone();
         let replaces = blocking(move || keys::rotation_replaces_recovery(&keys, &given)).await?;
         let replaces = replaces.map_err(key_error(self.location()))?;
@@ -151,6 +159,11 @@ impl Repository {
         recovery: &RecoveryOutput,
     ) -> Result<KeyChange, RepositoryError> {
         self.changeable()?;
+        if let RecoveryOutput::File(path) = recovery
+            && self.held(path).await?.is_some()
+        {
+            return Err(recovery_file::taken(path, "holds the recovery key of now"));
+        }
         let change = |keys: &Keys, key: &RecoveryKey| {
             keys::replace_recovery_slot_with(keys, key).map(|(bytes, keys, _)| (bytes, keys, true))
         };
@@ -158,8 +171,13 @@ impl Repository {
         Ok(KeyChange { slot: made.repository.recovery_slot(), ..made })
     }
 
-    /// A change that may need a new recovery key. A file is written before the old key is replaced: nothing is lost where
-    /// the disk is full. It is removed again where the change was not made for certain.
+    /// What the file for a new recovery key holds, where it exists: see [`recovery_file::held`].
+    async fn held(&self, path: &FsPath) -> Result<Option<KeySource>, RepositoryError> {
+        recovery_file::held(self.location(), path, &generations(self.location()).await?).await
+    }
+
+    /// A change that may need a new recovery key. It is on disk, under a temporary name, before the old one is replaced:
+    /// nothing is lost where the disk is full. That file is removed again where the change was not made for certain.
     async fn change_with_recovery(
         &self,
         unlock: &KeySource,
@@ -169,18 +187,17 @@ impl Repository {
     ) -> Result<KeyChange, RepositoryError> {
         let key = RecoveryKey::random().map_err(key_error(self.location()))?;
         let file = match recovery {
-            RecoveryOutput::File(path) if needed => {
-                hand_over(recovery, &key)?;
-                Some(path)
-            }
+            RecoveryOutput::File(path) if needed => Some((recovery_file::stage(path, &key)?, path)),
             _ => None,
         };
         let own = key.clone();
         let made = self.change_keyring(unlock, move |keys| change(keys, &own)).await;
         let used = made.as_ref().is_ok_and(|(_, used)| *used);
         let unknown = made.as_ref().is_err_and(|e| e.exit_class() == ExitClass::Unreachable);
-        if let Some(path) = file.filter(|_| !used && !unknown) {
-            remove(path);
+        match file {
+            Some((staged, path)) if used || unknown => recovery_file::publish(staged, path)?,
+            Some((staged, _)) => staged.remove(),
+            None => {}
         }
         let (repository, used) = made?;
         let mut change = KeyChange { recovery_replaced: used, ..KeyChange::of(repository) };
@@ -307,9 +324,4 @@ async fn pause(attempt: u32) -> Result<(), RepositoryError> {
     let share = u64::from_str_radix(random.get(..2).unwrap_or("0"), 16).unwrap_or(0);
     tokio::time::sleep(Duration::from_millis(u64::from(attempt.min(10)) * share / 10)).await;
     Ok(())
-}
-
-/// Removes a file with a key that opens nothing. Where that fails it stays, and still opens nothing.
-fn remove(path: &FsPath) {
-    let _ = std::fs::remove_file(path);
 }

@@ -169,7 +169,7 @@ async fn a_recovery_key_file_is_written_first_and_removed_where_nothing_came_of_
     open(&location, &second).await.unwrap();
     // A file that exists is not overwritten, and the recovery key stays what it is.
     let error = made.repository.replace_recovery_key(&key, &file).await.unwrap_err();
-    assert!(matches!(error, RepositoryError::RecoveryFile { .. }), "{error}");
+    assert!(matches!(error, RepositoryError::RecoveryFileTaken { .. }), "{error}");
     open(&location, &second).await.unwrap();
     let shown = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&shown);
@@ -177,6 +177,46 @@ async fn a_recovery_key_file_is_written_first_and_removed_where_nothing_came_of_
     made.repository.replace_recovery_key(&key, &with).await.unwrap();
     let third = source(shown.lock().unwrap().as_ref().unwrap());
     open(&location, &third).await.unwrap();
+}
+
+/// A rotation that was killed after its file was there is made again by the same command: the recovery key stays.
+#[tokio::test]
+async fn a_rotation_is_run_again_with_its_recovery_file() {
+    let (_, location) = faulty();
+    let (repository, key, _) = made(&location).await;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("recovery.key");
+    let file = RecoveryOutput::File(path.clone());
+    let rotated = repository.rotate_keys(&key, &[], &file).await.unwrap();
+    assert!(rotated.recovery_replaced);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let again = rotated.repository.rotate_keys(&key, &[], &file).await.unwrap();
+    assert!(!again.recovery_replaced);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    let by_recovery = open(&location, &source(&text)).await.unwrap();
+    assert_eq!(by_recovery.keys().unwrap().epoch(), 3);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    // Another file that is there is nobody's to overwrite.
+    std::fs::write(&path, "something").unwrap();
+    assert_eq!(code(&again.repository.rotate_keys(&key, &[], &file).await.unwrap_err()), 7);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "something");
+}
+
+#[test]
+fn a_full_disk_is_no_wrong_key() {
+    let full = |action| crate::keys::KeyError::KeyFile {
+        action,
+        path: "a.key".into(),
+        source: std::io::ErrorKind::StorageFull.into(),
+    };
+    assert_eq!(exit_class_of(&full("create")), ExitClass::NoSpace);
+    let denied = |action| crate::keys::KeyError::KeyFile {
+        action,
+        path: "a.key".into(),
+        source: std::io::ErrorKind::PermissionDenied.into(),
+    };
+    assert_eq!(exit_class_of(&denied("create")), ExitClass::Failed);
+    assert_eq!(exit_class_of(&denied("read")), ExitClass::WrongKey);
 }
 
 #[tokio::test]

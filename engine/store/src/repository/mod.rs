@@ -21,6 +21,7 @@ pub mod paths;
 mod probe;
 mod read_back;
 mod recovery;
+mod recovery_file;
 pub(crate) mod small;
 mod snapshots;
 mod tap;

@@ -62,7 +62,10 @@ impl Repository {
             .try_collect()
             .await;
         self.keep_seen();
-        listed
+        let mut listed: Vec<SnapshotSummary> = listed?;
+        // Ids tell the second only.
+        listed.sort_by(|a, b| (a.created, a.finished, &a.id).cmp(&(b.created, b.finished, &b.id)));
+        Ok(listed)
     }
 
     /// The snapshot that a selector stands for: `latest`, a full id, or the beginning of exactly one.
@@ -83,16 +86,7 @@ impl Repository {
             reason: reason.to_owned(),
         };
         if selector == "latest" {
-            // A damaged newest snapshot is an error: silently taking an older one would lose data.
-            let ids = self.snapshot_ids("finding the latest snapshot").await?;
-            for id in ids.into_iter().rev() {
-                match self.committed_envelope(&id).await {
-                    Ok(_) => return Ok(id),
-                    Err(RepositoryError::SnapshotNotFound { .. }) => {}
-                    Err(e) => return Err(e),
-                }
-            }
-            return Err(not_found(": it has no committed snapshot"));
+            return self.newest().await?.ok_or_else(|| not_found(": it has no committed snapshot"));
         }
         let mut fitting = Vec::new();
         if !selector.is_empty() {
@@ -116,6 +110,35 @@ impl Repository {
                 url: self.location().url.clone(),
             }),
         }
+    }
+
+    /// The committed snapshot whose run began last. Ids tell the second; of one second, the manifests tell more.
+    async fn newest(&self) -> Result<Option<SnapshotId>, RepositoryError> {
+        let mut second: Vec<(SnapshotId, Envelope)> = Vec::new();
+        for id in self.snapshot_ids("finding the latest snapshot").await?.into_iter().rev() {
+            if second.first().is_some_and(|(newer, _)| newer.time() != id.time()) {
+                break;
+            }
+            match self.committed_envelope(&id).await {
+                Ok(envelope) => second.push((id, envelope)),
+                Err(RepositoryError::SnapshotNotFound { .. }) => {}
+                // A damaged newest snapshot is an error: silently taking an older one would lose data.
+                Err(e) => return Err(e),
+            }
+        }
+        let mut newest: Option<(DateTime<Utc>, DateTime<Utc>, SnapshotId)> = None;
+        for (id, envelope) in second {
+            // Without the key of an encrypted repository only the ids are known.
+            let (created, finished) = match self.keys().is_none() && envelope.keyring.is_some() {
+                true => (id.time(), id.time()),
+                false => {
+                    let manifest = self.open_manifest(&id, &envelope).await?;
+                    (manifest.created, manifest.finished)
+                }
+            };
+            newest = newest.max(Some((created, finished, id)));
+        }
+        Ok(newest.map(|(_, _, id)| id))
     }
 
     /// The manifest of a snapshot: envelope, body and inventory are checked against each other. The headers and digests

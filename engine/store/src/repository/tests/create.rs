@@ -69,7 +69,7 @@ async fn creation_resumes_with_the_same_key_and_a_new_recovery_key() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("k/repository.key");
     let source = KeySource::KeyFile { path: file.clone(), create: true };
-    let recovery = dir.path().join("no such directory/recovery");
+    let recovery = file.join("below a file");
     let options = |recovery: &std::path::Path| CreateOptions {
         encryption: Some(source.clone()),
         recovery: RecoveryOutput::File(recovery.to_path_buf()),
@@ -93,6 +93,41 @@ async fn creation_resumes_with_the_same_key_and_a_new_recovery_key() {
     let error = Repository::open(location.clone(), Some(&source)).await.unwrap_err();
     assert_eq!(code(&error), 12, "{error}");
     assert!(!file.exists(), "a key file is never made for a repository that exists");
+}
+
+/// Killed after the recovery key was in its file, or after the whole creation but before it said so.
+#[tokio::test]
+async fn creation_resumes_with_the_recovery_file_of_the_first_attempt() {
+    let (_, location) = faulty();
+    let dir = TempDir::new().unwrap();
+    let recovery = dir.path().join("recovery");
+    let options = CreateOptions { encryption: Some(key()), recovery: RecoveryOutput::File(recovery.clone()) };
+    let first = Repository::create(location.clone(), options.clone()).await.unwrap().repository;
+    let text = std::fs::read_to_string(&recovery).unwrap();
+    location.store.delete(&location.path("repository.json").unwrap()).await.unwrap();
+    let again = Repository::create(location.clone(), options).await.unwrap().repository;
+    assert_eq!((again.id(), again.keyring_ref().unwrap().generation), (first.id(), 1));
+    assert_eq!(std::fs::read_to_string(&recovery).unwrap(), text);
+    let by_recovery = KeySource::Key(zeroize::Zeroizing::new(text));
+    Repository::open(location, Some(&by_recovery)).await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+}
+
+#[tokio::test]
+async fn a_recovery_file_of_something_else_is_refused_before_anything_is_made() {
+    let dir = TempDir::new().unwrap();
+    for text in ["something", &crate::keys::RecoveryKey::random().unwrap().text()] {
+        let (_, location) = faulty();
+        let (file, recovery) = (dir.path().join("made.key"), dir.path().join("recovery"));
+        std::fs::write(&recovery, text).unwrap();
+        let source = KeySource::KeyFile { path: file.clone(), create: true };
+        let options = CreateOptions { encryption: Some(source), recovery: RecoveryOutput::File(recovery.clone()) };
+        let error = Repository::create(location.clone(), options).await.unwrap_err();
+        assert!(matches!(error, RepositoryError::RecoveryFileTaken { .. }), "{error}");
+        assert_eq!(code(&error), 7);
+        assert!(!file.exists() && stored(&location).await.is_empty());
+        assert_eq!(std::fs::read_to_string(&recovery).unwrap(), *text);
+    }
 }
 
 #[tokio::test]

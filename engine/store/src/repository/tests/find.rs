@@ -74,3 +74,29 @@ async fn a_repository_on_a_plain_web_server_is_read_by_explicit_id() {
         assert!(matches!(error, RepositoryError::ReadOnly { .. }), "{error}");
     }
 }
+
+/// Ids sort by second and then at random: of several snapshots of one second the manifests tell which is the newest.
+#[tokio::test]
+async fn the_latest_of_one_second_is_the_one_that_began_last() {
+    for key in [None, Some(key())] {
+        let (_, location) = faulty();
+        let repository = create(&location, key.as_ref()).await;
+        let mut order = Vec::new();
+        for nanos in [100, 900, 300, 700, 500] {
+            let id = SnapshotId::generate(moment(5)).unwrap();
+            let file = write_file(&repository, &id, b"x").await;
+            let mut wanted = manifest(&repository, &id, file);
+            wanted.created = moment(5) + chrono::TimeDelta::milliseconds(nanos);
+            wanted.finished = wanted.created;
+            repository.commit(CommitRequest { manifest: wanted }).await.unwrap();
+            order.push((nanos, id));
+        }
+        order.sort();
+        let newest = order.last().unwrap().1.clone();
+        assert_eq!(repository.resolve("latest").await.unwrap(), newest);
+        let listed: Vec<SnapshotId> = repository.snapshots().await.unwrap().into_iter().map(|one| one.id).collect();
+        assert_eq!(listed, order.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+        let later = snapshot(&repository, 6, b"later").await.snapshot;
+        assert_eq!(repository.resolve("latest").await.unwrap(), later);
+    }
+}
