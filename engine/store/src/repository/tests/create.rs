@@ -1,7 +1,7 @@
 //! Making and opening repositories.
 
 use bytes::Bytes;
-use object_store::PutMode;
+use object_store::{ObjectStoreExt, PutMode};
 use tempfile::TempDir;
 
 use super::{code, stored};
