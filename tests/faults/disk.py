@@ -220,6 +220,11 @@ def key_files(suite, group, name):
             repo.examine(whole=True)
             new = [word for word in words if word.startswith("disk/")][0]
             place.run("key", "list", "-r", "repo", "--key-file", new).ends(0)
+            if what == "key add":
+                # Removed again, so that a rotation needs no other secrets.
+                keys = place.run("key", "list", "-r", "repo", "--key-file", new, "--json").ends(0).lines("key")
+                slot = next(line["slot"] for line in keys if line["opened"])
+                place.run("key", "remove", slot, "-r", "repo", "--key-file", KEY_FILE, "--yes").ends(0)
 
 
 def planned(suite, group, name, count):

@@ -88,6 +88,14 @@ impl RecoveryKey {
         RepositoryKey::random().map(Self)
     }
 
+    /// The key of an unlocker that is no passphrase: one that was made before, and lies in a file.
+    pub fn of(unlocker: Unlocker) -> Option<Self> {
+        match unlocker {
+            Unlocker::Key(key) => Some(Self(key)),
+            Unlocker::Passphrase(_) => None,
+        }
+    }
+
     /// The key as it is shown: `rsk1_` and 43 characters.
     pub fn text(&self) -> Zeroizing<String> {
         self.0.text()

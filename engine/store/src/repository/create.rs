@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use super::header::Header;
 use super::open::{generations, load, open_keys};
 use super::paths::{self, REPOSITORY_OBJECT};
+use super::recovery_file::Held;
 use super::small::{self, Creation};
 use super::{Repository, RepositoryError, failed, probe, recovery_file, tampered};
 use crate::keys::{self, KeyError, KeyFileState, KeySource, Keys, RecoveryKey, RepositoryId, Unlocker};
@@ -113,9 +114,14 @@ async fn encrypted(
     recovery: &RecoveryOutput,
     present: Vec<(u64, Bytes)>,
 ) -> Result<Created, RepositoryError> {
-    let kept = match recovery {
-        RecoveryOutput::File(path) => recovery_file::held(&location, path, &present).await?,
-        _ => None,
+    let handed_over = match recovery {
+        RecoveryOutput::File(path) => match recovery_file::held(&location, path, &present).await? {
+            Held::Nothing => false,
+            Held::Current(_) => true,
+            // A creation writes the file after the keyring.
+            Held::Unused(_) => return Err(recovery_file::taken(path, "holds a key of something else")),
+        },
+        _ => false,
     };
     // A key file that is gone while a keyring is there must not be made anew: it would not open that keyring.
     let begun = !present.is_empty();
@@ -126,14 +132,13 @@ async fn encrypted(
         _ => None,
     };
     let unlocker = load(&location, &source).await?;
-    let (keys, recovery_key) = match kept {
-        // An earlier attempt came as far as handing the recovery key over.
-        Some(_) => (begun_keys(&location, unlocker, present).await?, None),
-        None => {
-            let (keys, recovery_key) = keyring(&location, unlocker, present).await?;
-            hand_over(recovery, &recovery_key)?;
-            (keys, Some(recovery_key))
-        }
+    let (keys, recovery_key) = if handed_over {
+        // An earlier attempt came as far as this.
+        (begun_keys(&location, unlocker, present).await?, None)
+    } else {
+        let (keys, recovery_key) = keyring(&location, unlocker, present).await?;
+        hand_over(recovery, &recovery_key)?;
+        (keys, Some(recovery_key))
     };
     let id = keys.repository_id();
     let repository = finish(location, id, Some(keys), Vec::new()).await?;
@@ -198,7 +203,7 @@ fn hand_over(recovery: &RecoveryOutput, key: &RecoveryKey) -> Result<(), Reposit
             show(key);
             Ok(())
         }
-        RecoveryOutput::File(path) => recovery_file::publish(recovery_file::stage(path, key)?, path),
+        RecoveryOutput::File(path) => recovery_file::write(path, key),
     }
 }
 

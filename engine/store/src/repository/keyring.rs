@@ -3,7 +3,7 @@
 //! Every change is a new generation, created only where none has its number. Who loses that race reads the keyring again and
 //! makes the same change to what is there now, so that concurrent changes all land and none is undone by another.
 
-use std::path::{Path as FsPath, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::create::{blocking, internal, key_error};
 use super::open::{generations, load, open_keys};
+use super::recovery_file::Held;
 use super::small::{self, Creation};
 use super::{
     ExitClass, RecoveryOutput, Repository, RepositoryError, failed, paths, random_hex, recovery_file, tampered,
@@ -132,11 +133,10 @@ impl Repository {
         for other in others {
             secrets.push(load(self.location(), other).await?);
         }
-        if let RecoveryOutput::File(path) = recovery
-            && let Some(held) = self.held(path).await?
-        {
-            // The recovery key of now, as a rotation leaves it that was killed before it could say so: it stays.
-            secrets.push(load(self.location(), &held).await?);
+        let held = self.held(recovery).await?;
+        if let Held::Current(source) = &held {
+            // As a rotation leaves it that was killed before it could say so: it stays.
+            secrets.push(load(self.location(), source).await?);
         }
         let given = secrets.clone();
         let replaces = blocking(move || keys::rotation_replaces_recovery(&keys, &given)).await?;
@@ -145,7 +145,7 @@ impl Repository {
             (_, _, true) if !replaces => Err(changed_meanwhile("the recovery slot")),
             made => Ok(made),
         };
-        let made = self.change_with_recovery(unlock, recovery, replaces, change).await?;
+        let made = self.change_with_recovery(unlock, (recovery, held), replaces, change).await?;
         if !made.recovery_replaced {
             made.repository.note_given_recovery().await;
         }
@@ -159,45 +159,53 @@ impl Repository {
         recovery: &RecoveryOutput,
     ) -> Result<KeyChange, RepositoryError> {
         self.changeable()?;
-        if let RecoveryOutput::File(path) = recovery
-            && self.held(path).await?.is_some()
-        {
+        let held = self.held(recovery).await?;
+        if let (RecoveryOutput::File(path), Held::Current(_)) = (recovery, &held) {
             return Err(recovery_file::taken(path, "holds the recovery key of now"));
         }
         let change = |keys: &Keys, key: &RecoveryKey| {
             keys::replace_recovery_slot_with(keys, key).map(|(bytes, keys, _)| (bytes, keys, true))
         };
-        let made = self.change_with_recovery(unlock, recovery, true, change).await?;
+        let made = self.change_with_recovery(unlock, (recovery, held), true, change).await?;
         Ok(KeyChange { slot: made.repository.recovery_slot(), ..made })
     }
 
-    /// What the file for a new recovery key holds, where it exists: see [`recovery_file::held`].
-    async fn held(&self, path: &FsPath) -> Result<Option<KeySource>, RepositoryError> {
-        recovery_file::held(self.location(), path, &generations(self.location()).await?).await
+    /// What the file for a new recovery key holds.
+    async fn held(&self, recovery: &RecoveryOutput) -> Result<Held, RepositoryError> {
+        match recovery {
+            RecoveryOutput::File(path) => {
+                recovery_file::held(self.location(), path, &generations(self.location()).await?).await
+            }
+            _ => Ok(Held::Nothing),
+        }
     }
 
-    /// A change that may need a new recovery key. It is on disk, under a temporary name, before the old one is replaced:
-    /// nothing is lost where the disk is full. That file is removed again where the change was not made for certain.
+    /// A change that may need a new recovery key. It is in its file before the old one is replaced: at no moment is there
+    /// none. The file is removed again where the change was not made for certain.
     async fn change_with_recovery(
         &self,
         unlock: &KeySource,
-        recovery: &RecoveryOutput,
+        (recovery, held): (&RecoveryOutput, Held),
         needed: bool,
         change: impl Fn(&Keys, &RecoveryKey) -> Next<bool> + Send + Sync + 'static,
     ) -> Result<KeyChange, RepositoryError> {
-        let key = RecoveryKey::random().map_err(key_error(self.location()))?;
+        let (key, kept) = match held {
+            Held::Unused(key) => (key, true),
+            _ => (RecoveryKey::random().map_err(key_error(self.location()))?, false),
+        };
         let file = match recovery {
-            RecoveryOutput::File(path) if needed => Some((recovery_file::stage(path, &key)?, path)),
+            RecoveryOutput::File(path) if needed && !kept => {
+                recovery_file::write(path, &key)?;
+                Some(path)
+            }
             _ => None,
         };
         let own = key.clone();
         let made = self.change_keyring(unlock, move |keys| change(keys, &own)).await;
         let used = made.as_ref().is_ok_and(|(_, used)| *used);
         let unknown = made.as_ref().is_err_and(|e| e.exit_class() == ExitClass::Unreachable);
-        match file {
-            Some((staged, path)) if used || unknown => recovery_file::publish(staged, path)?,
-            Some((staged, _)) => staged.remove(),
-            None => {}
+        if let Some(path) = file.filter(|_| !used && !unknown) {
+            recovery_file::remove(path);
         }
         let (repository, used) = made?;
         let mut change = KeyChange { recovery_replaced: used, ..KeyChange::of(repository) };

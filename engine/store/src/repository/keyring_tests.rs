@@ -196,6 +196,16 @@ async fn a_rotation_is_run_again_with_its_recovery_file() {
     let by_recovery = open(&location, &source(&text)).await.unwrap();
     assert_eq!(by_recovery.keys().unwrap().epoch(), 3);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    // Killed before the key in the file counted: it is taken.
+    let left = crate::keys::RecoveryKey::random().unwrap().text();
+    std::fs::write(&path, format!("{}\n", left.as_str())).unwrap();
+    let again = again.repository.rotate_keys(&key, &[], &file).await.unwrap();
+    assert!(again.recovery_replaced);
+    assert_eq!(open(&location, &source(&left)).await.unwrap().keys().unwrap().opened_by().kind, SlotKind::Recovery);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", left.as_str()));
+    // One that was replaced is not.
+    std::fs::write(&path, &text).unwrap();
+    assert_eq!(code(&again.repository.rotate_keys(&key, &[], &file).await.unwrap_err()), 7);
     // Another file that is there is nobody's to overwrite.
     std::fs::write(&path, "something").unwrap();
     assert_eq!(code(&again.repository.rotate_keys(&key, &[], &file).await.unwrap_err()), 7);
