@@ -122,8 +122,8 @@ fn refused_codecs(context: &Context<'_>, stages: &[Stage<'_>]) -> Vec<Finding> {
 
 /// What is known of the pipeline's sink, wherever it stands.
 pub(super) fn sink_of<'a>(context: &Context<'a>) -> Option<&'a ComponentInfo> {
-    let sinks = context.stages().iter().filter_map(only_entry).filter(|(key, _)| *key == "sink");
-    let (name, _) = only_entry(sinks.last()?.1)?;
+    let mut sinks = context.stages().iter().rev().filter_map(only_entry).filter(|(key, _)| *key == "sink");
+    let (name, _) = only_entry(sinks.next()?.1)?;
     context.catalogue.get(Kind::Sink, name)
 }
 

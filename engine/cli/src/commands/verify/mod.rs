@@ -175,8 +175,10 @@ fn value(outcome: &Outcome) -> Value {
 
 fn tell(app: &App, snapshot: Option<&SnapshotId>, finding: &Finding) {
     if app.console.is_json() {
-        let mut value = json!(finding);
-        value["snapshot"] = json!(snapshot);
+        let mut value = json!({ "snapshot": snapshot });
+        if let (Value::Object(to), Value::Object(from)) = (&mut value, json!(finding)) {
+            to.extend(from);
+        }
         app.console.record("finding", &value);
     } else {
         app.console.data(&words::finding(finding));
