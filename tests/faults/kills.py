@@ -16,6 +16,7 @@ def jobs(suite, group):
     """Backups: 20 kills a store, 300 with --full. Restores and key changes: a sample."""
     full = suite.options.full
     yield "first steps", lambda: steps(suite, group, "first steps", range(1, 33) if full else range(4, 18))
+    yield "steps of a restore", lambda: restore_steps(suite, group, "steps of a restore", range(1, 200) if full else range(1, 200, 7))
     for word in ("local", "minio"):
         for number in range(30 if full else 2):
             name = f"backup {word} {number}"
@@ -195,3 +196,29 @@ def steps(suite, group, name, numbers):
                 repo.rerun()
                 opens(repo, RECOVERY_FILE)
             place.remove()
+
+
+def restore_steps(suite, group, name, numbers):
+    """A restore dies before, in the middle of and after each operation on its target, until none is left. The same command finishes it."""
+    place = Place(suite, "kills-restore-steps")
+    repo = Repository(place, Local(place), data.Source(place.path("in"), group.random(name), files=2, rows=20))
+    repo.backup()
+    target = place.path("restored")
+    command = ["restore", repo.store.url, "--to", f"fault+file://{target}", "--key-file", KEY_FILE, "--yes"]
+    for number in numbers:
+        for moment in ("before", "middle", "after"):
+            with group.case(f"{name}: {moment} operation {number}"):
+                ran = place.run(*command, RESTOW_FAULTS=f"*:{number}=crash({moment})").ends(0, 1, 75)
+                done = (target / "_restow_export.json").exists()
+                expect(done or ran.code, "ended well without an export", ran)
+                again = place.run(*command, RESTOW_FAULTS="none")
+                # What is whole is not overwritten; its own run may still be finished.
+                again.ends(0, 7) if done else again.ends(0)
+                wrong = data.difference(repo.source.content(), data.read_export(target))
+                expect(wrong is None, f"the restore is not identical: {wrong}", again)
+            shutil.rmtree(target, ignore_errors=True)
+            if ran.code == 0:
+                group.note("operations of a restore on its target", number - 1)
+                place.remove()
+                return
+    place.remove()
