@@ -136,6 +136,12 @@ def restore(suite, group, name, fault, count):
     [snapshot] = list(repo.known)[-1:]
     target = place.path("restored")
     command = ["restore", repo.store.url, "--to", target, "--snapshot", snapshot, "--key-file", KEY_FILE, "--yes"]
+    if fault in WAITING:
+        # As a pipeline, which says how often a split is tried: each attempt waits for minutes.
+        place.write("restore.yaml", (
+            f"version: 1\nname: restore\nstages:\n  - source: {{ repository: {{ url: {repo.store.url!r}, snapshot: {snapshot}, "
+            f"unlock: {{ key_file: {KEY_FILE} }} }} }}\n  - sink: {{ files: {{ path: {str(target)!r} }} }}\n{RETRY.format(1)}"))
+        command = ["run", "restore.yaml"]
     with group.case(name):
         before = proxy.requests
         place.run("restore", repo.store.url, "--to", place.path("first"), "--snapshot", snapshot, "--key-file", KEY_FILE, "--yes").ends(0)
