@@ -140,7 +140,6 @@ fn a_manifest_that_this_machine_has_seen_is_missed() {
 fn a_rolled_back_keyring_is_noticed_by_who_knew_it() {
     let place = place(true);
     place.run(&["key", "rotate", "-r", "repo", "--key-file", "a.key", "--recovery-key-file", "r.key"]).ends_with(0);
-    place.run(&["catalog", "list", "-r", "repo", "--key-file", "a.key"]).ends_with(0);
     std::fs::remove_file(place.path("repo/keys/2.json")).unwrap();
     let ran = place.run(&["catalog", "list", "-r", "repo", "--key-file", "a.key"]).ends_with(13);
     ran.says("rolled back").says("anchors");
@@ -157,4 +156,21 @@ fn what_cannot_be_verified_is_no_finding() {
     verify(&place, &["--level", "sample", "--part", "4/3"]).ends_with(2).says("4/3");
     verify(&place, &["20200101T000000Z-aaaaaaaaaa", "--no-key"]).ends_with(10);
     place.run(&["catalog", "verify", "-r", "nowhere"]).ends_with(10);
+}
+
+#[test]
+fn a_pipeline_verifies_what_it_has_committed() {
+    for encrypted in [true, false] {
+        let place = place(encrypted);
+        let pipeline = place.read("backup.yaml");
+        for level in ["checksum", "sample", "read"] {
+            place.write("verified.yaml", format!("{pipeline}verify: {{ after: {level} }}\n"));
+            let ran = place.run(&["run", "verified.yaml", "--json"]).ends_with(0);
+            let lines = ran.lines();
+            let verified = lines.iter().find(|line| line["type"] == "snapshot").unwrap();
+            assert_eq!((&verified["snapshot"], &verified["whole"]), (&summary(&ran)["snapshot"], &true.into()));
+            let rows = if level == "read" { Value::from(ROWS) } else { Value::Null };
+            assert_eq!(verified["decoded_rows"], rows);
+        }
+    }
 }

@@ -150,6 +150,21 @@ impl Repository {
             (None, _) => {}
         }
         not_exchanged(self.location(), &folder, &anchor.file).await?;
+        Ok(self.remembered(anchor))
+    }
+
+    /// After a change of its own to the keyring: that is remembered at once, and nothing is left to compare.
+    pub(super) fn changed_here(self) -> Self {
+        match self.location().anchors.clone() {
+            Some(folder) => {
+                let anchor = Anchor::load(&folder, self.location(), self.id());
+                self.remembered(anchor)
+            }
+            None => self,
+        }
+    }
+
+    fn remembered(self, anchor: Anchor) -> Self {
         let present = self.keyring_ref();
         let mut state = anchor.state();
         if state.memory.keyring != present {
@@ -159,7 +174,7 @@ impl Repository {
         drop(state);
         anchor.keep();
         self.set_anchor(anchor);
-        Ok(self)
+        self
     }
 
     /// Compares the manifest of a committed snapshot with the one that was seen, and remembers it from now on.
@@ -337,8 +352,8 @@ mod tests {
     async fn a_keyring_that_was_rolled_back_is_noticed() {
         let first = key();
         let (client, _) = Client::new(Some(first.clone())).await;
+        // Who made the change knows it, without opening the repository again.
         client.open().await.unwrap().add_key(&first, &key()).await.unwrap();
-        client.open().await.unwrap();
         client.remove("keys/2.json").await;
         is_tampered(client.open().await, "the newest that holds is 1");
     }

@@ -264,7 +264,10 @@ impl Repository {
             match made {
                 Creation::Exists(found) if found != bytes => {}
                 // Ours, also where the reply to an earlier attempt was lost.
-                _ => return Ok((Self::new(location.clone(), self.id(), Some(changed), Vec::new()), outcome)),
+                _ => {
+                    let changed = Self::new(location.clone(), self.id(), Some(changed), Vec::new());
+                    return Ok((changed.changed_here(), outcome));
+                }
             }
             pause(attempt).await?;
             keys = self.reopened(unlock, &mut secret).await?;

@@ -231,6 +231,11 @@ impl Repository {
 
     async fn summary(&self, id: &SnapshotId) -> Result<Option<SnapshotSummary>, RepositoryError> {
         let Some(bytes) = self.read_raw(&paths::manifest(id)).await? else {
+            // It may have been deleted by the book since the marks were listed.
+            if self.read_raw(&paths::deleted(id)).await?.is_some() {
+                self.forget_seen(id);
+                return Ok(None);
+            }
             self.check_unseen(id, None)?;
             return Ok(None);
         };
