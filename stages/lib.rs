@@ -9,6 +9,7 @@ pub mod files;
 pub mod filter;
 pub mod repository;
 pub mod transform;
+pub mod weaviate;
 
 #[cfg(test)]
 mod round_trip;
@@ -20,6 +21,7 @@ pub fn registry() -> Registry {
     let mut registry = Registry::default();
     files::register(&mut registry);
     repository::register(&mut registry);
+    weaviate::register(&mut registry);
     filter::register(&mut registry);
     transform::register(&mut registry);
     codec::register(&mut registry);

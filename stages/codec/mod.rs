@@ -11,7 +11,7 @@ mod ipc;
 mod json;
 pub mod options;
 mod parquet;
-mod text;
+pub(crate) mod text;
 pub mod types;
 
 #[cfg(test)]

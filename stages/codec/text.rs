@@ -134,7 +134,7 @@ pub(super) fn is_whole(number: &str) -> bool {
 ///
 /// Only the strict form is taken: capital `T` and `Z`, seconds 00 to 59, one to nine digits of fraction. Anything else
 /// stays text. `zoned` says whether the column has a time zone; without one the text must not name an offset.
-pub(super) fn parse_timestamp(text: &str, unit: TimeUnit, zoned: bool) -> Option<(i64, bool)> {
+pub(crate) fn parse_timestamp(text: &str, unit: TimeUnit, zoned: bool) -> Option<(i64, bool)> {
     let day = parse_date(text.get(..10)?)?;
     let time = text.get(10..)?.strip_prefix('T')?;
     let (hours, minutes) = (two(time, 0)?, two(time, 3)?);

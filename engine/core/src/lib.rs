@@ -15,4 +15,4 @@ pub mod session;
 pub mod stage;
 pub mod testing;
 
-pub use error::{EngineError, ExitClass, Result};
+pub use error::{EngineError, ExitClass, Result, Retry};

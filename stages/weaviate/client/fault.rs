@@ -1,0 +1,115 @@
+//! What a server answers instead of what was asked for.
+
+use std::time::Duration;
+
+use restow_core::{EngineError, ExitClass, Retry};
+use tonic::Code;
+
+/// A failed request. Knows what the caller can do about it; [`EngineError`] is what the user sees of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody answers, or only to say that it cannot now: the same request may succeed later.
+    Away { message: String, after: Option<Duration> },
+    /// The answer or the request is larger than a message may be: ask for less at once.
+    TooLarge(String),
+    /// The key is missing, unknown or without the right.
+    Denied(String),
+    /// What the request names is not there.
+    Missing(String),
+    /// Any other refusal, in the server's words: the same request gives the same answer.
+    Refused(String),
+}
+
+impl Fault {
+    /// The fault of an HTTP answer that is no success.
+    pub fn of_status(status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
+        let message = format!("status {status}: {}", message_of(body));
+        match status {
+            401 | 403 => Self::Denied(message),
+            404 => Self::Missing(message),
+            413 => Self::TooLarge(message),
+            408 | 425 | 429 | 500 | 502..=504 => Self::Away { message, after: retry_after },
+            _ => Self::Refused(message),
+        }
+    }
+
+    /// The fault of a request that got no answer.
+    pub fn of_transport(error: &reqwest::Error) -> Self {
+        Self::Away { message: chain(error), after: None }
+    }
+
+    /// The fault of a gRPC status.
+    pub fn of_grpc(status: &tonic::Status) -> Self {
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::Unauthenticated | Code::PermissionDenied => Self::Denied(message),
+            Code::NotFound => Self::Missing(message),
+            // tonic's own word for an answer above the limit of decoding is OUT_OF_RANGE.
+            Code::ResourceExhausted | Code::OutOfRange if is_size(&message) => Self::TooLarge(message),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::ResourceExhausted => {
+                Self::Away { message: transport(status).unwrap_or(message), after: None }
+            }
+            // A connection that breaks in the middle of an answer is UNKNOWN or INTERNAL, with the transport's error inside.
+            _ => match transport(status) {
+                Some(message) => Self::Away { message, after: None },
+                None if is_passing(&message) => Self::Away { message, after: None },
+                None => Self::Refused(message),
+            },
+        }
+    }
+
+    /// As an error about `what`, such as `weaviate http://localhost:8080: reading class "Doc"`.
+    pub fn about(self, what: impl std::fmt::Display) -> EngineError {
+        match self {
+            Self::Away { message, after } => {
+                let retry = after.map_or(Retry::Transient, Retry::After);
+                EngineError::transient(format!("{what}: {message}")).with_retry(retry)
+            }
+            Self::Denied(message) => EngineError::failed(format!("{what}: access denied: {message}"))
+                .with_hint("check `api_key` of the connection, and the roles of its user; nothing was changed by this request"),
+            Self::Missing(message) => EngineError::new(ExitClass::NotFound, format!("{what}: {message}")),
+            Self::TooLarge(message) | Self::Refused(message) => EngineError::failed(format!("{what}: {message}")),
+        }
+    }
+}
+
+fn is_size(message: &str) -> bool {
+    ["larger than max", "message too large", "too large"].iter().any(|part| message.contains(part))
+}
+
+/// Failures inside the server that pass: it reports them as UNKNOWN, with nothing but a text.
+fn is_passing(message: &str) -> bool {
+    ["leader not found", "connection refused", "connection reset", "context deadline exceeded", "shutdown", "EOF"]
+        .iter()
+        .any(|part| message.contains(part))
+}
+
+fn transport(status: &tonic::Status) -> Option<String> {
+    std::error::Error::source(status).map(chain)
+}
+
+/// Every cause of an error: the outermost alone says "error sending request".
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// `{"error":[{"message":..}]}`, `{"message":..}`, or the text itself.
+fn message_of(body: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let of_list = value.pointer("/error/0/message").or_else(|| value.get("message"));
+    if let Some(message) = of_list.and_then(serde_json::Value::as_str) {
+        return message.to_owned();
+    }
+    let text = String::from_utf8_lossy(body.get(..400).unwrap_or(body));
+    if text.trim().is_empty() { "no message".to_owned() } else { text.trim().to_owned() }
+}

@@ -1,0 +1,154 @@
+//! The wire: the only place that speaks HTTP and gRPC to a server.
+
+mod fault;
+pub mod proto;
+mod rest;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+use restow_core::stage::OpenContext;
+use restow_core::{EngineError, Result};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use zeroize::Zeroizing;
+
+pub use fault::Fault;
+use proto::{BatchObjectsReply, BatchObjectsRequest, SearchReply, SearchRequest};
+pub use rest::Meta;
+
+use super::config::{Address, WeaviateConnection};
+
+/// The limit of messages of servers that do not tell theirs (before 1.28), in bytes.
+const OLD_MESSAGE_LIMIT: usize = 104_858_000;
+/// No answer within this time is a failure that passes.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// No connection within this time is a failure that passes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server, or a cluster behind one address. Clones share the connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    address: Address,
+    http: reqwest::Client,
+    channel: Channel,
+    bearer: Option<Zeroizing<String>>,
+    meta: Meta,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("address", &self.inner.address).field("meta", &self.inner.meta).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Connects, and asks the server who it is.
+    ///
+    /// # Errors
+    /// Nobody answers, the server is not ready, or it refuses the key.
+    pub async fn connect(options: &WeaviateConnection, context: &OpenContext) -> Result<Self> {
+        let address = options.address()?;
+        let bearer = options.bearer(context)?;
+        let authority = options.ca_file.as_deref().map(|file| read(&context.directory.join(file))).transpose()?;
+        let http = rest::client(authority.as_deref())?;
+        let channel = channel(&address, authority)?;
+        let meta = Meta { version: String::new(), modules: serde_json::Value::Null, message_limit: None };
+        let client = Self { inner: Arc::new(Inner { address, http, channel, bearer, meta }) };
+        let meta = client.meta().await?;
+        let inner = Arc::into_inner(client.inner).ok_or_else(|| EngineError::failed("a client was shared too early"))?;
+        Ok(Self { inner: Arc::new(Inner { meta, ..inner }) })
+    }
+
+    /// `weaviate http://localhost:8080`, for messages.
+    pub fn name(&self) -> String {
+        format!("weaviate {}", self.inner.address.rest)
+    }
+
+    /// The address without credentials.
+    pub fn address(&self) -> &str {
+        &self.inner.address.rest
+    }
+
+    /// What the server said about itself when it was connected to.
+    pub fn server(&self) -> &Meta {
+        &self.inner.meta
+    }
+
+    /// The most bytes of one gRPC message, either way.
+    pub fn message_limit(&self) -> usize {
+        self.inner.meta.message_limit.unwrap_or(OLD_MESSAGE_LIMIT)
+    }
+
+    /// One page of objects, or the objects of a filter.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub async fn search(&self, request: SearchRequest) -> Result<SearchReply, Fault> {
+        let request = SearchRequest { uses_123_api: true, uses_125_api: true, uses_127_api: true, ..request };
+        self.call("/weaviate.v1.Weaviate/Search", request).await
+    }
+
+    /// Writes objects; an object without an error in the reply was taken.
+    ///
+    /// # Errors
+    /// The request failed as a whole: see [`Fault`].
+    pub async fn batch(&self, request: BatchObjectsRequest) -> Result<BatchObjectsReply, Fault> {
+        self.call("/weaviate.v1.Weaviate/BatchObjects", request).await
+    }
+
+    async fn call<Q, A>(&self, path: &'static str, message: Q) -> Result<A, Fault>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let mut grpc = tonic::client::Grpc::new(self.inner.channel.clone())
+            .max_decoding_message_size(self.message_limit())
+            .max_encoding_message_size(self.message_limit());
+        grpc.ready().await.map_err(|error| Fault::of_grpc(&tonic::Status::from_error(Box::new(error))))?;
+        let mut request = tonic::Request::new(message);
+        request.set_timeout(TIMEOUT);
+        if let Some(bearer) = &self.inner.bearer {
+            let text = Zeroizing::new(format!("Bearer {}", bearer.as_str()));
+            let mut value: MetadataValue<Ascii> = text
+                .parse()
+                .map_err(|_| Fault::Denied("`api_key` holds characters that a header cannot hold".to_owned()))?;
+            value.set_sensitive(true);
+            request.metadata_mut().insert("authorization", value);
+        }
+        let codec = tonic_prost::ProstCodec::<Q, A>::default();
+        let reply = grpc.unary(request, PathAndQuery::from_static(path), codec).await;
+        reply.map(tonic::Response::into_inner).map_err(|status| Fault::of_grpc(&status))
+    }
+}
+
+fn channel(address: &Address, authority: Option<Vec<u8>>) -> Result<Channel> {
+    let failed = |error: tonic::transport::Error| EngineError::usage(format!("gRPC address {:?}: {error}", address.grpc));
+    let mut endpoint = Endpoint::from_shared(address.grpc.clone())
+        .map_err(failed)?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20))
+        // Pages are megabytes: the windows of HTTP/2 by default would make each of them wait many times.
+        .initial_stream_window_size(16 << 20)
+        .initial_connection_window_size(32 << 20);
+    if address.grpc.starts_with("https://") {
+        let mut tls = ClientTlsConfig::new().with_native_roots();
+        if let Some(authority) = authority {
+            tls = tls.ca_certificate(Certificate::from_pem(authority));
+        }
+        endpoint = endpoint.tls_config(tls).map_err(failed)?;
+    }
+    Ok(endpoint.connect_lazy())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| EngineError::usage(format!("ca_file {}: {error}", path.display())))
+}

@@ -1,0 +1,112 @@
+//! The REST interface below `/v1`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Method;
+use restow_core::{EngineError, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{CONNECT_TIMEOUT, Client, Fault, TIMEOUT};
+
+/// Who a server is: `GET /v1/meta`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Meta {
+    /// Its version, for example `1.39.2`.
+    pub version: String,
+    /// Its modules by name.
+    #[serde(default)]
+    pub modules: Value,
+    /// The most bytes of one gRPC message, where it says so.
+    #[serde(default, rename = "grpcMaxMessageSize")]
+    pub message_limit: Option<usize>,
+}
+
+impl Meta {
+    /// Whether the version is at least `major.minor`.
+    pub fn is_at_least(&self, major: u32, minor: u32) -> bool {
+        let mut parts = self.version.trim_start_matches('v').split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
+    }
+}
+
+pub(super) fn client(authority: Option<&[u8]>) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT)
+        .user_agent(concat!("restow/", env!("CARGO_PKG_VERSION")));
+    if let Some(pem) = authority {
+        let certificate = reqwest::Certificate::from_pem(pem)
+            .map_err(|error| EngineError::usage(format!("ca_file holds no certificate in PEM form: {error}")))?;
+        builder = builder.add_root_certificate(certificate);
+    }
+    builder.build().map_err(|error| EngineError::failed(format!("an HTTP client cannot be made: {error}")))
+}
+
+impl Client {
+    /// Checks that the server is ready, and asks for its version.
+    pub(super) async fn meta(&self) -> Result<Meta> {
+        let about = format!("{}: connecting", self.name());
+        self.raw(Method::GET, "/.well-known/ready", None).await.map_err(|fault| match fault {
+            Fault::Missing(_) => EngineError::usage(format!("{} is no Weaviate: it has no /v1/.well-known/ready", self.address()))
+                .with_hint("give the address of its REST interface, without a path"),
+            fault => fault.about(&about),
+        })?;
+        self.get("/meta").await.map_err(|fault| fault.about(&about))
+    }
+
+    /// A JSON answer to GET. `path` is below `/v1` and escaped.
+    ///
+    /// # Errors
+    /// See [`Fault`]; an answer of another shape is a refusal.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
+        let body = self.raw(Method::GET, path, None).await?;
+        serde_json::from_slice(&body).map_err(|error| Fault::Refused(format!("the answer to GET {path} is unexpected: {error}")))
+    }
+
+    /// How many objects a class, or one of its tenants, has now. Exact, unlike the counts of `/nodes`.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub async fn count(&self, class: &str, tenant: Option<&str>) -> Result<u64, Fault> {
+        let of = tenant.map_or_else(String::new, |tenant| format!("(tenant:{})", Value::from(tenant)));
+        let query = format!("{{Aggregate{{{class}{of}{{meta{{count}}}}}}}}");
+        let body = self.send(Method::POST, "/graphql", &serde_json::json!({ "query": query })).await?;
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if let Some(message) = answer.pointer("/errors/0/message").and_then(Value::as_str) {
+            return Err(Fault::Refused(format!("counting: {message}")));
+        }
+        let count = answer.pointer(&format!("/data/Aggregate/{class}/0/meta/count")).and_then(Value::as_f64);
+        // Counts come as floats; up to 2^53 they are exact.
+        count.map(|count| count as u64).ok_or_else(|| Fault::Refused("counting: the answer has no count".to_owned()))
+    }
+
+    /// Sends JSON; the answer as it came.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Bytes, Fault> {
+        self.raw(method, path, Some(body.to_string().into_bytes())).await
+    }
+
+    /// One request; an answer that is no success is a fault.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub async fn raw(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Bytes, Fault> {
+        let mut request = self.inner.http.request(method, format!("{}/v1{path}", self.inner.address.rest));
+        if let Some(bearer) = &self.inner.bearer {
+            request = request.bearer_auth(bearer.as_str());
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let answer = request.send().await.map_err(|error| Fault::of_transport(&error))?;
+        let status = answer.status().as_u16();
+        let after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = answer.bytes().await.map_err(|error| Fault::of_transport(&error))?;
+        if (200..300).contains(&status) { Ok(body) } else { Err(Fault::of_status(status, &body, after.map(Duration::from_secs))) }
+    }
+}

@@ -1,0 +1,230 @@
+//! The options of the Weaviate connection, source and sink, as a pipeline file writes them.
+
+use restow_core::stage::OpenContext;
+use restow_core::{EngineError, Result};
+use restow_spec::catalogue::Problem;
+use restow_spec::pipeline::Component;
+use restow_spec::secret::Secret;
+use restow_spec::units::ByteSize;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// The name of the component.
+pub(super) const NAME: &str = "weaviate";
+/// The port of gRPC where the connection names none.
+const GRPC_PORT: u16 = 50_051;
+/// The port of REST of `weaviate://` addresses that name none.
+const REST_PORT: u16 = 8080;
+/// What a page of objects should hold, in bytes.
+const PAGE_BYTES: u64 = 16 << 20;
+
+/// A Weaviate server or cluster.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WeaviateConnection {
+    /// Address of the REST interface: `http://host:8080`, `https://host`; `weaviate://host` is the same as `http://host:8080`.
+    #[schemars(extend("format" = "url"))]
+    pub url: String,
+    /// Address of the gRPC interface, `host:port`. Default: the host of `url`, port 50051, with TLS where `url` has it.
+    #[serde(default)]
+    pub grpc: Option<String>,
+    /// API key, or a token of OIDC. Default: none, for servers with anonymous access.
+    #[serde(default)]
+    pub api_key: Option<Secret>,
+    /// Certificate of an own certification authority, a PEM file. Default: those that the system trusts.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+}
+
+/// Where the two interfaces are, without credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    /// `http://host:port`, without a slash at the end.
+    pub rest: String,
+    /// `http://host:port`.
+    pub grpc: String,
+}
+
+/// `source: { weaviate: { .. } }`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SourceOptions {
+    /// A connection of kind `weaviate`. Either this or `url`.
+    #[serde(default)]
+    pub connection: Option<String>,
+    /// The address, without a connection.
+    #[serde(default)]
+    #[schemars(extend("format" = "url"))]
+    pub url: Option<String>,
+    /// Only these collections; `*` and `?` stand for any text and any character. Default: all.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub collections: Option<Vec<String>>,
+    /// Not these collections, with the same signs. Default: none.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Only these tenants, with the same signs; collections without tenants are read whole. Default: all.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub tenants: Option<Vec<String>>,
+    /// What happens where a tenant is inactive and cannot be read. Default: refuse.
+    #[serde(default)]
+    pub cold_tenants: ColdTenants,
+    /// What a page of objects should hold. Smaller pages take longer and need less memory. Default: 16MiB.
+    #[serde(default = "page_bytes")]
+    pub page_bytes: ByteSize,
+}
+
+/// What happens where a tenant is inactive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum ColdTenants {
+    /// The run is refused, and names them.
+    #[default]
+    Refuse,
+    /// They are left out; the manifest names them.
+    Skip,
+    /// They are activated while they are read, and then put back, also after a run that was killed.
+    Activate,
+}
+
+fn page_bytes() -> ByteSize {
+    ByteSize(PAGE_BYTES)
+}
+
+impl WeaviateConnection {
+    /// Both addresses.
+    ///
+    /// # Errors
+    /// The url is none, or has parts that an address does not have.
+    pub fn address(&self) -> Result<Address> {
+        address_of(&self.url, self.grpc.as_deref()).map_err(|problem| {
+            let error = EngineError::usage(problem.message);
+            match problem.help {
+                Some(help) => error.with_hint(help),
+                None => error,
+            }
+        })
+    }
+
+    /// The key, where there is one.
+    ///
+    /// # Errors
+    /// The reference names nothing.
+    pub fn bearer(&self, context: &OpenContext) -> Result<Option<Zeroizing<String>>> {
+        let key = self.api_key.as_ref().map(|secret| secret.resolve(context.environment.as_ref())).transpose();
+        key.map_err(|error| EngineError::usage(format!("api_key: {error}")).with_hint("nothing was read or written"))
+    }
+}
+
+fn address_of(url: &str, grpc: Option<&str>) -> Result<Address, Problem> {
+    let example = "for example http://localhost:8080, or weaviate://localhost:8080";
+    let wrong = |what: &str| Problem::new("/url", format!("{url:?} {what}")).with_help(example);
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("is no address"))?;
+    let (scheme, port) = match scheme {
+        "weaviate" => ("http", Some(REST_PORT)),
+        "http" | "https" => (scheme, None),
+        "weaviates" => ("https", None),
+        _ => return Err(wrong("is no address of Weaviate")),
+    };
+    let mut parsed = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| wrong(&format!("is no address: {error}")))?;
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(wrong("holds a user or a password: use `api_key`"));
+    }
+    if !matches!(parsed.path(), "" | "/") || parsed.query().is_some() || parsed.fragment().is_some() {
+        return Err(wrong("goes on after the port"));
+    }
+    if let (Some(port), None) = (port, parsed.port()) {
+        // `http://host:80` parses without a port: then the user wrote it.
+        if !rest.trim_end_matches('/').ends_with(":80") {
+            let _ = parsed.set_port(Some(port));
+        }
+    }
+    let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
+    let grpc = match grpc {
+        None => format!("{scheme}://{host}:{GRPC_PORT}"),
+        Some(grpc) if grpc.contains("://") => grpc.trim_end_matches('/').to_owned(),
+        Some(grpc) => format!("{scheme}://{grpc}"),
+    };
+    let fits = Url::parse(&grpc).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
+    if !fits {
+        return Err(Problem::new("/grpc", format!("{grpc:?} is no address")).with_help("for example localhost:50051"));
+    }
+    Ok(Address { rest: parsed.as_str().trim_end_matches('/').to_owned(), grpc })
+}
+
+pub(super) fn check_connection(options: &Value) -> Vec<Problem> {
+    let Ok(connection) = WeaviateConnection::deserialize(options) else { return Vec::new() };
+    address_of(&connection.url, connection.grpc.as_deref()).err().into_iter().collect()
+}
+
+pub(super) fn check_source(options: &Value) -> Vec<Problem> {
+    one_address(options)
+}
+
+/// Either a connection or a url.
+pub(super) fn one_address(options: &Value) -> Vec<Problem> {
+    let url = options.get("url").and_then(Value::as_str);
+    match (options.get("connection").is_some(), url) {
+        (true, Some(_)) => {
+            vec![Problem::new("/url", "both connection and url are given").with_help("keep one of them")]
+        }
+        (false, None) => {
+            let help = "for example { connection: server }, and connections: { server: { weaviate: { url: \"http://localhost:8080\" } } }";
+            vec![Problem::new("", "weaviate needs a connection or a url").with_help(help)]
+        }
+        (false, Some(url)) => address_of(url, None).err().into_iter().collect(),
+        (true, None) => Vec::new(),
+    }
+}
+
+/// Reads a component's options.
+pub(super) fn options<T: DeserializeOwned>(component: &Component) -> Result<T> {
+    component.typed().map_err(|problem| EngineError::usage(problem.message).at(component.pointer.clone()))
+}
+
+/// The connection that a source or sink means.
+pub(super) fn connection(name: Option<&str>, url: Option<&str>, context: &OpenContext) -> Result<WeaviateConnection> {
+    match (name, url) {
+        (Some(name), _) => {
+            let component = context.connections.get(name).ok_or_else(|| {
+                EngineError::usage(format!("there is no connection {name:?}")).with_hint("declare it under `connections:`")
+            })?;
+            if component.name != NAME {
+                let message = format!("connection {name:?} is of kind {:?}, not of kind weaviate", component.name);
+                return Err(EngineError::usage(message));
+            }
+            options(component)
+        }
+        (None, Some(url)) => {
+            Ok(WeaviateConnection { url: url.to_owned(), grpc: None, api_key: None, ca_file: None })
+        }
+        (None, None) => Err(EngineError::usage("weaviate needs a connection or a url")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let of = |url: &str, grpc: Option<&str>| address_of(url, grpc).map(|address| (address.rest, address.grpc));
+        let ok = |rest: &str, grpc: &str| Ok((rest.to_owned(), grpc.to_owned()));
+        assert_eq!(of("http://h:8080", None), ok("http://h:8080", "http://h:50051"));
+        assert_eq!(of("weaviate://h", None), ok("http://h:8080", "http://h:50051"));
+        assert_eq!(of("weaviate://h:80/", Some("g:1")), ok("http://h", "http://g:1"));
+        assert_eq!(of("https://h/", Some("h:443")), ok("https://h", "https://h:443"));
+        assert_eq!(of("https://h", Some("http://g:2")), ok("https://h", "http://g:2"));
+        assert_eq!(of("weaviate://[::1]:9", None), ok("http://[::1]:9", "http://[::1]:50051"));
+        for wrong in ["h:8080", "ftp://h", "http://u:p@h", "http://h/v1", "http://h?x", "http://"] {
+            assert!(of(wrong, None).is_err(), "{wrong}");
+        }
+        assert!(of("http://h", Some("")).is_err());
+    }
+}

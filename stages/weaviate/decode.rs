@@ -1,0 +1,293 @@
+//! Objects as the server sends them, by gRPC and by REST, as cells of a row.
+
+use arrow::datatypes::TimeUnit;
+use bytes::{Bytes, BytesMut};
+use data_encoding::BASE64;
+use restow_core::stage::Reject;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+
+use super::class::Kind;
+use super::client::proto::{self, ListKind, SearchResult};
+use super::columns::{Column, Content, Shape};
+use super::rows::Cell;
+use crate::codec::text::parse_timestamp;
+
+/// An object of a REST page: the members that restow reads.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestObject {
+    /// The id.
+    pub id: String,
+    #[serde(default)]
+    creation_time_unix: i64,
+    #[serde(default)]
+    last_update_time_unix: i64,
+    #[serde(default)]
+    properties: Option<HashMap<String, Box<RawValue>>>,
+    #[serde(default)]
+    vector: Option<Vec<f32>>,
+    #[serde(default)]
+    vectors: Option<HashMap<String, Box<RawValue>>>,
+}
+
+/// A page of REST.
+#[derive(Debug, Deserialize)]
+pub struct RestPage {
+    /// Its objects, in the order of their ids.
+    #[serde(default)]
+    pub objects: Option<Vec<Box<RawValue>>>,
+}
+
+/// The id of a result, in its usual form.
+pub fn id_of(result: &SearchResult) -> Option<String> {
+    let metadata = result.metadata.as_ref()?;
+    match <[u8; 16]>::try_from(metadata.id_as_bytes.as_ref()) {
+        Ok(bytes) => Some(uuid::Uuid::from_bytes(bytes).hyphenated().to_string()),
+        Err(_) => Some(metadata.id.clone()).filter(|id| !id.is_empty()),
+    }
+}
+
+/// The row of a result.
+///
+/// # Errors
+/// A value does not fit its column; says which.
+pub fn of_grpc(columns: &[Column], result: &mut SearchResult, id: &str, tenant: &str) -> Result<Vec<Cell>, String> {
+    let metadata = result.metadata.get_or_insert_default();
+    let mut properties = result.properties.take().and_then(|p| p.non_ref_props).unwrap_or_default().fields;
+    let mut date_texts: HashMap<String, String> = HashMap::new();
+    let mut cells = Vec::with_capacity(columns.len());
+    for column in columns {
+        cells.push(match &column.content {
+            Content::Id => Cell::Text(id.to_owned()),
+            Content::Tenant => Cell::Text(tenant.to_owned()),
+            Content::Created => Cell::Moment(metadata.creation_time_unix),
+            Content::Updated => Cell::Moment(metadata.last_update_time_unix),
+            Content::Property(property) => {
+                let value = properties.remove(&property.name).and_then(|value| value.kind);
+                let cell = value.map_or(Ok(Cell::Absent), |value| of_value(property.kind, value));
+                let cell = cell.map_err(|what| format!("property {:?} {what}", property.name))?;
+                date_cell(property.kind, &property.name, cell, &mut date_texts)?
+            }
+            Content::DateText(name) => date_texts.remove(name).map_or(Cell::Absent, Cell::Text),
+            Content::Vector(vector, shape) => {
+                let (bytes, kind) = match &vector.name {
+                    None => (std::mem::take(&mut metadata.vector_bytes), 0),
+                    Some(name) => metadata
+                        .vectors
+                        .iter_mut()
+                        .find(|found| found.name == *name)
+                        .map(|found| (std::mem::take(&mut found.vector_bytes), found.kind))
+                        .unwrap_or_default(),
+                };
+                let cell = vector_cell(bytes, kind == proto::MULTI_FP32 || vector.multi)?;
+                fits(cell, *shape, vector.name.as_deref())?
+            }
+        });
+    }
+    Ok(cells)
+}
+
+/// A date that was read as text becomes a moment; its text is kept where the moment does not print as it.
+fn date_cell(kind: Kind, name: &str, cell: Cell, texts: &mut HashMap<String, String>) -> Result<Cell, String> {
+    let (Kind::Date, Cell::Text(text)) = (kind, &cell) else { return Ok(cell) };
+    let (moment, canonical) = moment_of(text).ok_or_else(|| format!("property {name:?} holds {text:?}, which is no date"))?;
+    if !canonical {
+        texts.insert(name.to_owned(), text.clone());
+    }
+    Ok(Cell::Moment(moment))
+}
+
+/// Microseconds, and whether they print as the text.
+fn moment_of(text: &str) -> Option<(i64, bool)> {
+    parse_timestamp(text, TimeUnit::Microsecond, true).or_else(|| {
+        let parsed = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+        Some((parsed.timestamp_micros(), false))
+    })
+}
+
+fn of_value(kind: Kind, value: proto::Kind) -> Result<Cell, String> {
+    use proto::Kind as Wire;
+    Ok(match (kind, value) {
+        (_, Wire::Null(_)) => Cell::Absent,
+        (Kind::Text, Wire::Text(text)) | (Kind::Uuid, Wire::Uuid(text) | Wire::Text(text)) => Cell::Text(text),
+        (Kind::Date, Wire::Date(text) | Wire::Text(text)) => Cell::Text(text),
+        (Kind::Int, Wire::Int(value)) => Cell::Int(value),
+        (Kind::Int, Wire::Number(value)) => Cell::Int(whole(value)?),
+        (Kind::Number, Wire::Number(value)) => Cell::Float(value),
+        (Kind::Boolean, Wire::Bool(value)) => Cell::Bool(value),
+        (Kind::Blob, Wire::Blob(text) | Wire::Text(text)) => Cell::Binary(base64(&text)?),
+        (kind, Wire::List(list)) => of_list(kind, list.kind)?,
+        (kind, value) => return Err(format!("is {value:?}, and its type is {kind:?}")),
+    })
+}
+
+fn of_list(kind: Kind, list: Option<ListKind>) -> Result<Cell, String> {
+    let texts = |list: Option<ListKind>| match list {
+        None => Some(Vec::new()),
+        Some(ListKind::Texts(found) | ListKind::Dates(found) | ListKind::Uuids(found)) => Some(found.values),
+        _ => None,
+    };
+    let packed = |list: Option<ListKind>| match list {
+        None => Some(Bytes::new()),
+        Some(ListKind::Numbers(found) | ListKind::Ints(found)) => Some(found.values),
+        _ => None,
+    };
+    let wrong = || format!("is a list of another type than {kind:?}");
+    match kind {
+        Kind::Texts | Kind::Dates | Kind::Uuids => texts(list).map(Cell::Texts).ok_or_else(wrong),
+        Kind::Ints => Ok(Cell::Ints(eights(&packed(list).ok_or_else(wrong)?).map(i64::from_le_bytes).collect())),
+        Kind::Numbers => Ok(Cell::Floats(eights(&packed(list).ok_or_else(wrong)?).map(f64::from_le_bytes).collect())),
+        Kind::Booleans => match list {
+            None => Ok(Cell::Bools(Vec::new())),
+            Some(ListKind::Bools(found)) => Ok(Cell::Bools(found.values)),
+            Some(_) => Err(wrong()),
+        },
+        _ => Err(wrong()),
+    }
+}
+
+fn eights(bytes: &[u8]) -> impl Iterator<Item = [u8; 8]> + '_ {
+    bytes.as_chunks::<8>().0.iter().copied()
+}
+
+fn whole(value: f64) -> Result<i64, String> {
+    // 2^63 itself is no i64; the comparison is exact in floats.
+    if value.fract() == 0.0 && (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
+        return Ok(value as i64);
+    }
+    Err(format!("holds {value}, which is no whole number of 64 bits"))
+}
+
+fn base64(text: &str) -> Result<Vec<u8>, String> {
+    BASE64.decode(text.as_bytes()).map_err(|error| format!("is no base64: {error}"))
+}
+
+/// A vector on the wire. Several vectors in one begin with their length as u16.
+fn vector_cell(bytes: Bytes, multi: bool) -> Result<Cell, String> {
+    if bytes.is_empty() {
+        return Ok(Cell::Absent);
+    }
+    if !multi {
+        return Ok(Cell::Vector(bytes));
+    }
+    let head = bytes.first_chunk::<2>().ok_or("a vector of several is cut off")?;
+    Ok(Cell::Rows(bytes.slice(2..), usize::from(u16::from_le_bytes(*head))))
+}
+
+/// Vectors of another length than the column's cannot be kept in it.
+fn fits(cell: Cell, shape: Shape, name: Option<&str>) -> Result<Cell, String> {
+    let found = match (&cell, shape) {
+        (Cell::Vector(bytes), Shape::Fixed(_)) => bytes.len() / 4,
+        (Cell::Rows(_, length), Shape::Fixed(_)) => *length,
+        _ => return Ok(cell),
+    };
+    match shape {
+        Shape::Fixed(length) if usize::try_from(length) != Ok(found) => Err(format!(
+            "{} has {found} dimensions, and those that were looked at first had {length}",
+            name.map_or_else(|| "the vector".to_owned(), |name| format!("vector {name:?}"))
+        )),
+        _ => Ok(cell),
+    }
+}
+
+/// The row of an object of REST.
+///
+/// # Errors
+/// A value does not fit its column; says which.
+pub fn of_rest(columns: &[Column], object: &mut RestObject, tenant: &str) -> Result<Vec<Cell>, String> {
+    let mut properties = object.properties.take().unwrap_or_default();
+    let mut vectors = object.vectors.take().unwrap_or_default();
+    let mut date_texts: HashMap<String, String> = HashMap::new();
+    let mut cells = Vec::with_capacity(columns.len());
+    for column in columns {
+        cells.push(match &column.content {
+            Content::Id => Cell::Text(object.id.clone()),
+            Content::Tenant => Cell::Text(tenant.to_owned()),
+            Content::Created => Cell::Moment(object.creation_time_unix),
+            Content::Updated => Cell::Moment(object.last_update_time_unix),
+            Content::Property(property) => {
+                let cell = match properties.remove(&property.name) {
+                    Some(value) if value.get() != "null" => of_json(property.kind, value.get())
+                        .map_err(|what| format!("property {:?} {what}", property.name))?,
+                    _ => Cell::Absent,
+                };
+                date_cell(property.kind, &property.name, cell, &mut date_texts)?
+            }
+            Content::DateText(name) => date_texts.remove(name).map_or(Cell::Absent, Cell::Text),
+            Content::Vector(vector, shape) => {
+                let cell = match &vector.name {
+                    None => object.vector.take().map_or(Cell::Absent, |values| Cell::Vector(floats(&values))),
+                    Some(name) => match vectors.remove(name) {
+                        Some(text) => json_vector(text.get(), vector.multi)?,
+                        None => Cell::Absent,
+                    },
+                };
+                fits(cell, *shape, vector.name.as_deref())?
+            }
+        });
+    }
+    Ok(cells)
+}
+
+fn json_vector(text: &str, multi: bool) -> Result<Cell, String> {
+    let wrong = |error: serde_json::Error| format!("a vector cannot be read: {error}");
+    if !multi {
+        let values: Vec<f32> = serde_json::from_str(text).map_err(wrong)?;
+        return Ok(if values.is_empty() { Cell::Absent } else { Cell::Vector(floats(&values)) });
+    }
+    let rows: Vec<Vec<f32>> = serde_json::from_str(text).map_err(wrong)?;
+    let Some(length) = rows.first().map(Vec::len) else { return Ok(Cell::Absent) };
+    if rows.iter().any(|row| row.len() != length) {
+        return Err("the vectors of one value have several lengths".to_owned());
+    }
+    Ok(Cell::Rows(floats(&rows.concat()), length))
+}
+
+fn floats(values: &[f32]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(values.len() * 4);
+    for value in values {
+        bytes.extend_from_slice(&value.to_le_bytes());
+    }
+    bytes.freeze()
+}
+
+fn of_json(kind: Kind, text: &str) -> Result<Cell, String> {
+    fn read<'a, T: Deserialize<'a>>(kind: Kind, text: &'a str) -> Result<T, String> {
+        serde_json::from_str(text).map_err(|_| format!("is {}, and its type is {kind:?}", shortened(text)))
+    }
+    Ok(match kind {
+        Kind::Text | Kind::Uuid | Kind::Date => Cell::Text(read(kind, text)?),
+        Kind::Int => Cell::Int(match text.parse() {
+            Ok(value) => value,
+            Err(_) => whole(read(kind, text)?)?,
+        }),
+        Kind::Number => Cell::Float(read(kind, text)?),
+        Kind::Boolean => Cell::Bool(read(kind, text)?),
+        Kind::Blob => Cell::Binary(base64(&read::<String>(kind, text)?)?),
+        Kind::Json | Kind::Reference => Cell::Text(text.to_owned()),
+        Kind::Texts | Kind::Dates | Kind::Uuids => Cell::Texts(read(kind, text)?),
+        Kind::Ints => {
+            let values: Vec<&RawValue> = read(kind, text)?;
+            let one = |value: &RawValue| match value.get().parse() {
+                Ok(value) => Ok(value),
+                Err(_) => whole(read(kind, value.get())?),
+            };
+            Cell::Ints(values.into_iter().map(one).collect::<Result<_, String>>()?)
+        }
+        Kind::Numbers => Cell::Floats(read(kind, text)?),
+        Kind::Booleans => Cell::Bools(read(kind, text)?),
+    })
+}
+
+fn shortened(text: &str) -> String {
+    let short: String = text.chars().take(60).collect();
+    if short.len() < text.len() { format!("{short}..") } else { short }
+}
+
+/// A row that has no place in the columns: counted and kept aside.
+pub fn reject(class: &str, tenant: &str, id: &str, reason: String, row: Option<String>) -> Reject {
+    let place = if tenant.is_empty() { format!("{class}/{id}") } else { format!("{class}/{tenant}/{id}") };
+    Reject { place, reason, row }
+}

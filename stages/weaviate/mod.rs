@@ -1,0 +1,47 @@
+//! Weaviate as a source (backup, export, query) and as a sink (restore, import). Facts about the server: its own sources at the
+//! versions 1.27 to 1.39, and experiments with them.
+
+mod class;
+mod client;
+mod columns;
+mod config;
+mod decode;
+mod rows;
+mod source;
+
+use std::sync::Arc;
+
+use restow_core::stage::Registry;
+use restow_spec::catalogue::{ComponentInfo, Kind};
+use schemars::schema_for;
+
+/// Adds Weaviate's connection, source and sink to the registry.
+pub fn register(registry: &mut Registry) {
+    registry.add_options(ComponentInfo {
+        kind: Kind::Connection,
+        name: config::NAME,
+        summary: "a Weaviate server or cluster, 1.27 or newer",
+        example: "url: http://localhost:8080\napi_key: \"${secret:env:WEAVIATE_API_KEY}\"\n",
+        schema: schema_for!(config::WeaviateConnection),
+        byte_sink: false,
+        codecs: None,
+        verifies: &[],
+        bytes_source: false,
+        check: config::check_connection,
+    });
+    registry.add_source(
+        ComponentInfo {
+            kind: Kind::Source,
+            name: config::NAME,
+            summary: "reads collections with all their objects, vectors, tenants and definitions",
+            example: "connection: server\ncollections: [\"A*\", Doc]\n",
+            schema: schema_for!(config::SourceOptions),
+            byte_sink: false,
+            codecs: None,
+            verifies: &[],
+            bytes_source: false,
+            check: config::check_source,
+        },
+        Arc::new(source::Factory),
+    );
+}

@@ -1,0 +1,259 @@
+//! What a server has: collections, tenants, the length of their vectors, and everything that is kept verbatim.
+
+use std::collections::BTreeMap;
+
+use globset::{GlobBuilder, GlobMatcher};
+use restow_core::stage::{Artifact, Dataset};
+use restow_core::{EngineError, ExitClass, Result};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::super::class::Class;
+use super::super::client::proto::{MULTI_FP32, MetadataRequest, PropertiesRequest, SearchRequest, consistency};
+use super::super::client::{Client, Fault};
+use super::super::columns::{Column, Shape, columns_of, schema_of};
+use super::super::config::{ColdTenants, SourceOptions};
+
+/// Objects that are looked at for the length of their vectors, in each tenant.
+const SAMPLE: u32 = 100;
+/// Tenants in which they are looked at.
+const SAMPLED_TENANTS: usize = 50;
+/// What the server keeps beside collections, by the name of its artifact. Older servers lack some, and a key may lack the right.
+const OF_SERVER: [(&str, &str); 4] =
+    [("meta.json", "/meta"), ("aliases.json", "/aliases"), ("roles.json", "/authz/roles"), ("users.json", "/users/db")];
+
+/// What was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The collections to read.
+    pub collections: Vec<Collection>,
+    /// Definitions, verbatim.
+    pub artifacts: Vec<Artifact>,
+    /// Tenants left out, as `Collection/tenant`.
+    pub skipped: Vec<String>,
+    /// Changes where the server or a collection of the run is another.
+    pub fingerprint: String,
+}
+
+/// One collection to read.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    /// As the server describes it.
+    pub class: Class,
+    /// The tenants to read; `None` where it has none at all.
+    pub tenants: Option<Vec<String>>,
+    /// All its columns.
+    pub columns: Vec<Column>,
+    /// As a dataset.
+    pub dataset: Dataset,
+}
+
+impl Collection {
+    /// What is read by itself: each tenant, or the whole collection.
+    pub fn scopes(&self) -> Vec<Option<&str>> {
+        match &self.tenants {
+            None => vec![None],
+            Some(tenants) => tenants.iter().map(|tenant| Some(tenant.as_str())).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Schema {
+    #[serde(default)]
+    classes: Option<Vec<Box<RawValue>>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tenant {
+    name: String,
+    #[serde(default)]
+    activity_status: String,
+}
+
+/// Looks at a server.
+///
+/// # Errors
+/// It cannot be reached, has nothing that was asked for, or something that could not be kept.
+pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found> {
+    let schema: Schema = client.get("/schema").await.map_err(|fault| fault.about(about(client, "reading the schema")))?;
+    let classes = wanted(client, schema, options)?;
+    let mut artifacts = of_server(client).await?;
+    let (mut collections, mut skipped, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    let tenant_globs = options.tenants.as_deref().map(matchers).transpose()?;
+    let mut hasher = Sha256::new();
+    for class in classes {
+        hasher.update(class.text.get().as_bytes());
+        artifacts.push(artifact(&class.name, "class.json", class.text.get().as_bytes().to_vec()));
+        let tenants = if class.has_tenants {
+            let (all, text) = tenants_of(client, &class.name).await?;
+            artifacts.push(artifact(&class.name, "tenants.json", text));
+            let asked = |tenant: &&Tenant| tenant_globs.as_ref().is_none_or(|globs| matches(globs, &tenant.name));
+            let (active, cold): (Vec<&Tenant>, Vec<&Tenant>) = all.iter().filter(asked).partition(|tenant| tenant.is_active());
+            let cold = cold.into_iter().map(|tenant| format!("{}/{} ({})", class.name, tenant.name, tenant.activity_status));
+            match options.cold_tenants {
+                ColdTenants::Skip => skipped.extend(cold),
+                ColdTenants::Refuse | ColdTenants::Activate => refused.extend(cold),
+            }
+            Some(active.into_iter().map(|tenant| tenant.name.clone()).collect::<Vec<_>>())
+        } else {
+            None
+        };
+        collections.push(collection(client, class, tenants).await?);
+    }
+    if !refused.is_empty() {
+        let message = format!("{}: inactive tenants cannot be read: {}", client.name(), refused.join(", "));
+        return Err(EngineError::new(ExitClass::Refused, message)
+            .with_hint("activate them, or set `cold_tenants: skip` to leave them out; nothing was read"));
+    }
+    let fingerprint = format!("weaviate {} {:x}", client.address(), HexOf(hasher.finalize().as_slice()));
+    Ok(Found { collections, artifacts, skipped, fingerprint })
+}
+
+struct HexOf<'a>(&'a [u8]);
+
+impl std::fmt::LowerHex for HexOf<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Tenant {
+    fn is_active(&self) -> bool {
+        matches!(self.activity_status.as_str(), "HOT" | "ACTIVE" | "")
+    }
+}
+
+/// The classes that the options name.
+fn wanted(client: &Client, schema: Schema, options: &SourceOptions) -> Result<Vec<Class>> {
+    let include = options.collections.as_deref().map(matchers).transpose()?;
+    let exclude = matchers(&options.exclude)?;
+    let (mut classes, mut names) = (Vec::new(), Vec::new());
+    for text in schema.classes.unwrap_or_default() {
+        let class = Class::parse(text).map_err(|what| EngineError::failed(format!("{}: {what}", client.name())))?;
+        let asked = include.as_ref().is_none_or(|globs| matches(globs, &class.name)) && !matches(&exclude, &class.name);
+        names.push(class.name.clone());
+        if asked {
+            classes.push(class);
+        }
+    }
+    classes.sort_by(|a, b| a.name.cmp(&b.name));
+    // A name without signs is one collection that somebody counts on.
+    let plain = options.collections.iter().flatten().filter(|name| !name.contains(['*', '?', '[', '{']));
+    let missing: Vec<&str> = plain.filter(|name| !names.contains(name)).map(String::as_str).collect();
+    if !missing.is_empty() || classes.is_empty() {
+        let what = if missing.is_empty() { "no collection that was asked for".to_owned() } else { format!("no collection {}", missing.join(", ")) };
+        let has = if names.is_empty() { "it has none at all".to_owned() } else { format!("it has {}", names.join(", ")) };
+        return Err(EngineError::new(ExitClass::NotFound, format!("{} has {what}", client.name())).with_hint(has));
+    }
+    Ok(classes)
+}
+
+fn matchers(globs: &[String]) -> Result<Vec<GlobMatcher>> {
+    let built = globs.iter().map(|glob| {
+        let built = GlobBuilder::new(glob).literal_separator(false).build();
+        built.map(|glob| glob.compile_matcher()).map_err(|error| EngineError::usage(format!("{glob:?}: {error}")))
+    });
+    built.collect()
+}
+
+fn matches(globs: &[GlobMatcher], name: &str) -> bool {
+    globs.iter().any(|glob| glob.is_match(name))
+}
+
+fn artifact(scope: &str, name: &str, bytes: Vec<u8>) -> Artifact {
+    Artifact { scope: scope.to_owned(), name: name.to_owned(), bytes }
+}
+
+fn about(client: &Client, what: &str) -> String {
+    format!("{}: {what}", client.name())
+}
+
+/// What the server keeps beside collections, as far as it has it and hands it over.
+async fn of_server(client: &Client) -> Result<Vec<Artifact>> {
+    let mut artifacts = Vec::new();
+    for (name, path) in OF_SERVER {
+        match client.raw(reqwest::Method::GET, path, None).await {
+            Ok(bytes) => artifacts.push(artifact("server", name, bytes.to_vec())),
+            // Not in this version, not switched on, or not for this key.
+            Err(Fault::Missing(_) | Fault::Denied(_) | Fault::Refused(_)) => {}
+            Err(fault) => return Err(fault.about(about(client, &format!("reading {path}")))),
+        }
+    }
+    Ok(artifacts)
+}
+
+async fn tenants_of(client: &Client, class: &str) -> Result<(Vec<Tenant>, Vec<u8>)> {
+    let path = format!("/schema/{class}/tenants");
+    let failed = |fault: Fault| fault.about(about(client, &format!("reading the tenants of {class}")));
+    let text = client.raw(reqwest::Method::GET, &path, None).await.map_err(failed)?;
+    let mut tenants: Vec<Tenant> =
+        serde_json::from_slice(&text).map_err(|error| failed(Fault::Refused(format!("unexpected answer: {error}"))))?;
+    tenants.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((tenants, text.to_vec()))
+}
+
+/// Counts the objects, and finds the length of the vectors.
+async fn collection(client: &Client, class: Class, tenants: Option<Vec<String>>) -> Result<Collection> {
+    let scopes: Vec<Option<&str>> = match &tenants {
+        None => vec![None],
+        Some(tenants) => tenants.iter().map(|tenant| Some(tenant.as_str())).collect(),
+    };
+    let mut lengths: BTreeMap<usize, Vec<i32>> = BTreeMap::new();
+    let mut rows = 0;
+    for scope in &scopes {
+        let failed = |fault: Fault| fault.about(about(client, &format!("counting {}", class.name)));
+        rows += client.count(&class.name, *scope).await.map_err(failed)?;
+    }
+    for scope in scopes.iter().take(SAMPLED_TENANTS) {
+        sample(client, &class, *scope, &mut lengths).await?;
+    }
+    let shapes: Vec<Shape> = (0..class.vectors.len())
+        .map(|index| match lengths.get(&index).map(Vec::as_slice) {
+            Some([length]) => Shape::Fixed(*length),
+            _ => Shape::Varying,
+        })
+        .collect();
+    let columns = columns_of(&class, &shapes);
+    let (schema, roles) = schema_of(&columns);
+    let dataset = Dataset { name: class.name.clone(), schema, roles, rows: Some(rows), bytes: None };
+    Ok(Collection { class, tenants, columns, dataset })
+}
+
+/// Adds the lengths of the vectors of the first objects.
+async fn sample(client: &Client, class: &Class, tenant: Option<&str>, lengths: &mut BTreeMap<usize, Vec<i32>>) -> Result<()> {
+    let request = SearchRequest {
+        collection: class.name.clone(),
+        tenant: tenant.unwrap_or_default().to_owned(),
+        consistency_level: Some(consistency::ONE),
+        properties: Some(PropertiesRequest::default()),
+        metadata: Some(MetadataRequest { uuid: true, vector: true, ..MetadataRequest::default() }),
+        limit: SAMPLE,
+        ..SearchRequest::default()
+    };
+    let failed = |fault: Fault| fault.about(about(client, &format!("reading the first objects of {}", class.name)));
+    let reply = client.search(request).await.map_err(failed)?;
+    for metadata in reply.results.iter().filter_map(|result| result.metadata.as_ref()) {
+        for (index, vector) in class.vectors.iter().enumerate() {
+            let (bytes, several) = match &vector.name {
+                None => (&metadata.vector_bytes, false),
+                Some(name) => match metadata.vectors.iter().find(|found| found.name == *name) {
+                    Some(found) => (&found.vector_bytes, found.kind == MULTI_FP32),
+                    None => continue,
+                },
+            };
+            let length = match bytes.first_chunk::<2>() {
+                Some(head) if several => i32::from(u16::from_le_bytes(*head)),
+                Some(_) => i32::try_from(bytes.len() / 4).unwrap_or(i32::MAX),
+                None => continue,
+            };
+            let known = lengths.entry(index).or_default();
+            if !known.contains(&length) {
+                known.push(length);
+            }
+        }
+    }
+    Ok(())
+}

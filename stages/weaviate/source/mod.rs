@@ -1,0 +1,129 @@
+//! A server as a source: collections as datasets, ranges of ids as splits.
+
+mod discover;
+mod pages;
+mod ranges;
+mod read;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::logical_expr::Expr;
+use futures::StreamExt;
+use restow_core::stage::{
+    Artifact, Dataset, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split, SplitStream,
+};
+use restow_core::{EngineError, ExitClass, Result};
+use restow_spec::pipeline::Component;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::config::{self, SourceOptions};
+use discover::{Collection, discover};
+use ranges::{Piece, pieces};
+
+/// Opens a server.
+pub(super) struct Factory;
+
+#[async_trait]
+impl SourceFactory for Factory {
+    async fn open(&self, component: &Component, context: &OpenContext) -> Result<Arc<dyn Source>> {
+        let options: SourceOptions = config::options(component)?;
+        let connection = config::connection(options.connection.as_deref(), options.url.as_deref(), context)?;
+        let client = Client::connect(&connection, context).await?;
+        let found = discover(&client, &options).await?;
+        let datasets = found.collections.iter().map(|collection| collection.dataset.clone()).collect();
+        Ok(Arc::new(Weaviate {
+            client,
+            page_bytes: usize::try_from(options.page_bytes.bytes()).unwrap_or(usize::MAX),
+            collections: found.collections,
+            datasets,
+            artifacts: found.artifacts,
+            skipped: found.skipped,
+            fingerprint: found.fingerprint,
+        }))
+    }
+}
+
+/// An opened server.
+#[derive(Debug)]
+struct Weaviate {
+    client: Client,
+    page_bytes: usize,
+    collections: Vec<Collection>,
+    datasets: Vec<Dataset>,
+    artifacts: Vec<Artifact>,
+    /// Tenants that are not read, as `Collection/tenant`.
+    skipped: Vec<String>,
+    fingerprint: String,
+}
+
+impl Weaviate {
+    fn collection(&self, name: &str) -> Result<&Collection> {
+        self.collections.iter().find(|collection| collection.class.name == name).ok_or_else(|| {
+            EngineError::new(ExitClass::NotFound, format!("{} has no collection {name:?}", self.client.name()))
+        })
+    }
+}
+
+#[async_trait]
+impl Source for Weaviate {
+    fn identity(&self) -> SourceIdentity {
+        let mut consistency = "fuzzy: each object as it was at some moment while its range of ids was read, between start and end of \
+                               the run; of objects written or deleted meanwhile, any state in that time, or none"
+            .to_owned();
+        if !self.skipped.is_empty() {
+            consistency.push_str("; inactive tenants left out: ");
+            consistency.push_str(&self.skipped.join(", "));
+        }
+        SourceIdentity {
+            kind: config::NAME.to_owned(),
+            address: format!("{} version {}", self.client.name(), self.client.server().version),
+            fingerprint: self.fingerprint.clone(),
+            consistency,
+        }
+    }
+
+    fn datasets(&self) -> &[Dataset] {
+        &self.datasets
+    }
+
+    fn artifacts(&self) -> &[Artifact] {
+        &self.artifacts
+    }
+
+    /// Nothing can be pinned on a server: the token only says when the scan began.
+    async fn acquire(&self) -> Result<Value> {
+        Ok(json!({ "started": chrono::Utc::now(), "server": self.client.server().version }))
+    }
+
+    /// What was read of a fuzzy scan stays as true as the rest of it.
+    async fn still_valid(&self, _token: &Value) -> Result<bool> {
+        Ok(true)
+    }
+
+    async fn splits(&self, dataset: &Dataset, parallel: usize) -> Result<Vec<Split>> {
+        let collection = self.collection(&dataset.name)?;
+        let mut splits = Vec::new();
+        for tenant in collection.scopes() {
+            for piece in pieces(&self.client, &dataset.name, tenant, parallel).await? {
+                let payload = serde_json::to_value(&piece).map_err(|error| EngineError::failed(format!("split: {error}")))?;
+                let id = format!("r{:05}", splits.len());
+                splits.push(Split { id, payload, rows: piece.rows, bytes: None });
+            }
+        }
+        Ok(splits)
+    }
+
+    fn pushdown(&self, _dataset: &Dataset, _filter: &Expr) -> Pushdown {
+        Pushdown::No
+    }
+
+    async fn read(&self, request: ReadRequest) -> Result<SplitStream> {
+        let collection = self.collection(&request.dataset)?;
+        let piece: Piece = serde_json::from_value(request.split.payload.clone())
+            .map_err(|error| EngineError::failed(format!("split {:?} of the run cannot be read: {error}", request.split.id)))?;
+        let reading = read::Reading::new(self.client.clone(), collection, piece, &request, self.page_bytes)?;
+        Ok(reading.events().boxed())
+    }
+}

@@ -1,0 +1,192 @@
+//! One page of objects at a time, by gRPC or by REST, sized in bytes.
+
+use bytes::Bytes;
+use prost::Message;
+use restow_core::Result;
+use restow_core::stage::Reject;
+
+use super::super::client::proto::{MetadataRequest, PropertiesRequest, SearchRequest, consistency};
+use super::super::client::{Client, Fault};
+use super::super::columns::{Column, Content};
+use super::super::decode::{self, RestObject, RestPage, id_of};
+use super::super::rows::Cell;
+use super::ranges::number;
+
+/// Objects of the first page, before their size is known.
+const FIRST_LIMIT: u32 = 100;
+/// The most objects of a page: what servers allow by default (`QUERY_MAXIMUM_RESULTS`).
+const MAX_LIMIT: u32 = 10_000;
+
+/// What to ask for.
+#[derive(Debug, Clone)]
+pub struct PageRequest {
+    pub client: Client,
+    pub class: String,
+    pub tenant: String,
+    /// The columns to fill, in this order.
+    pub columns: Vec<Column>,
+    /// Whether gRPC gives all of them as they are.
+    pub by_grpc: bool,
+    /// What a page should hold, in bytes.
+    pub page_bytes: usize,
+}
+
+/// What came.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Ids and rows, in the order of the ids.
+    pub rows: Vec<(u128, Result<Vec<Cell>, Reject>)>,
+    /// Bytes of the page.
+    pub bytes: u64,
+    /// Whether there was nothing at all behind the cursor: only this is the end.
+    pub is_empty: bool,
+}
+
+/// Where the reading is.
+#[derive(Debug, Clone)]
+pub struct Cursor {
+    /// The id after which the page begins; empty at the very beginning.
+    pub after: String,
+    /// Objects to ask for.
+    limit: u32,
+}
+
+impl Cursor {
+    /// A cursor behind this id.
+    pub fn behind(after: Option<&str>) -> Self {
+        Self { after: after.unwrap_or_default().to_owned(), limit: FIRST_LIMIT }
+    }
+
+    /// Moves behind the page, and sizes the next one by it.
+    pub fn advance(&mut self, page: &Page, page_bytes: usize) {
+        let Some((last, _)) = page.rows.last() else { return };
+        self.after = uuid::Uuid::from_u128(*last).hyphenated().to_string();
+        let average = (page.bytes / page.rows.len() as u64).max(1);
+        let fitting = u32::try_from(page_bytes as u64 / average).unwrap_or(MAX_LIMIT);
+        // Objects differ: the next page is at most four times this one.
+        let grown = u32::try_from(page.rows.len()).unwrap_or(MAX_LIMIT).saturating_mul(4);
+        self.limit = fitting.min(grown.max(FIRST_LIMIT)).clamp(1, MAX_LIMIT);
+    }
+}
+
+impl PageRequest {
+    /// The page behind the cursor. A page that is too large or that the server cannot give is asked for in halves, then by REST,
+    /// then object by object.
+    ///
+    /// # Errors
+    /// The server stays away, or refuses for a reason that has nothing to do with the objects.
+    pub async fn fetch(&self, cursor: &Cursor) -> Result<Page, Fault> {
+        let mut limit = cursor.limit;
+        loop {
+            let page = if self.by_grpc { self.by_grpc(&cursor.after, limit).await } else { self.by_rest(&cursor.after, limit).await };
+            match page {
+                Err(Fault::TooLarge(_) | Fault::Refused(_)) if limit > 1 => limit = (limit / 2).max(1),
+                Err(Fault::TooLarge(_) | Fault::Refused(_)) => return self.one(&cursor.after).await,
+                page => return page,
+            }
+        }
+    }
+
+    fn search(&self, after: &str, limit: u32) -> SearchRequest {
+        SearchRequest {
+            collection: self.class.clone(),
+            tenant: self.tenant.clone(),
+            consistency_level: Some(consistency::ONE),
+            limit,
+            after: after.to_owned(),
+            ..SearchRequest::default()
+        }
+    }
+
+    async fn by_grpc(&self, after: &str, limit: u32) -> Result<Page, Fault> {
+        let (mut names, mut vectors, mut unnamed) = (Vec::new(), Vec::new(), false);
+        for column in &self.columns {
+            match &column.content {
+                Content::Property(property) => names.push(property.name.clone()),
+                Content::DateText(name) => names.push(name.clone()),
+                Content::Vector(vector, _) => match &vector.name {
+                    Some(name) => vectors.push(name.clone()),
+                    None => unnamed = true,
+                },
+                Content::Id | Content::Tenant | Content::Created | Content::Updated => {}
+            }
+        }
+        names.dedup();
+        let request = SearchRequest {
+            properties: Some(PropertiesRequest { non_ref_properties: names }),
+            metadata: Some(MetadataRequest {
+                uuid: true,
+                vector: unnamed,
+                creation_time_unix: true,
+                last_update_time_unix: true,
+                // With `vector` the server gives all named vectors anyway.
+                vectors: if unnamed { Vec::new() } else { vectors },
+            }),
+            ..self.search(after, limit)
+        };
+        let mut reply = self.client.search(request).await?;
+        let mut page = Page { rows: Vec::with_capacity(reply.results.len()), bytes: reply.encoded_len() as u64, is_empty: reply.results.is_empty() };
+        for result in &mut reply.results {
+            let id = id_of(result).ok_or_else(|| Fault::Refused("an object without an id".to_owned()))?;
+            let key = number(&id).ok_or_else(|| Fault::Refused(format!("an object with the id {id:?}")))?;
+            // Twice on the wire, see `proto`.
+            page.bytes += result.metadata.as_ref().map_or(0, |metadata| metadata.vector_bytes.len() as u64);
+            let cells = decode::of_grpc(&self.columns, result, &id, &self.tenant);
+            page.rows.push((key, cells.map_err(|reason| decode::reject(&self.class, &self.tenant, &id, reason, None))));
+        }
+        Ok(page)
+    }
+
+    async fn by_rest(&self, after: &str, limit: u32) -> Result<Page, Fault> {
+        let with_vectors = self.columns.iter().any(|column| matches!(column.content, Content::Vector(..)));
+        let include = if with_vectors { "&include=vector" } else { "" };
+        let tenant = if self.tenant.is_empty() { String::new() } else { format!("&tenant={}", self.tenant) };
+        let path = format!("/objects?class={}&limit={limit}&after={after}{include}{tenant}", self.class);
+        let body = self.client.raw(reqwest::Method::GET, &path, None).await?;
+        let page: RestPage =
+            serde_json::from_slice(&body).map_err(|error| Fault::Refused(format!("a page cannot be read: {error}")))?;
+        let objects = page.objects.unwrap_or_default();
+        let mut page = Page { rows: Vec::with_capacity(objects.len()), bytes: body.len() as u64, is_empty: objects.is_empty() };
+        for text in objects {
+            page.rows.push(self.of_rest(text.get())?);
+        }
+        Ok(page)
+    }
+
+    /// The row of one object's JSON.
+    fn of_rest(&self, text: &str) -> Result<(u128, Result<Vec<Cell>, Reject>), Fault> {
+        let refused = |what: String| Fault::Refused(what);
+        let mut object: RestObject =
+            serde_json::from_str(text).map_err(|error| refused(format!("an object cannot be read: {error}")))?;
+        let id = object.id.clone();
+        let key = number(&id).ok_or_else(|| refused(format!("an object with the id {id:?}")))?;
+        let cells = decode::of_rest(&self.columns, &mut object, &self.tenant);
+        Ok((key, cells.map_err(|reason| decode::reject(&self.class, &self.tenant, &id, reason, Some(text.to_owned())))))
+    }
+
+    /// The one object behind the cursor, by REST; what cannot be read at all is a reject under its id.
+    async fn one(&self, after: &str) -> Result<Page, Fault> {
+        let request = SearchRequest {
+            properties: Some(PropertiesRequest::default()),
+            metadata: Some(MetadataRequest { uuid: true, ..MetadataRequest::default() }),
+            ..self.search(after, 1)
+        };
+        let reply = self.client.search(request).await?;
+        let Some(id) = reply.results.first().and_then(id_of) else { return Ok(Page { is_empty: true, ..Page::default() }) };
+        let key = number(&id).ok_or_else(|| Fault::Refused(format!("an object with the id {id:?}")))?;
+        let tenant = if self.tenant.is_empty() { String::new() } else { format!("&tenant={}", self.tenant) };
+        let path = format!("/objects/{}/{id}?include=vector{tenant}", self.class);
+        let body: Bytes = match self.client.raw(reqwest::Method::GET, &path, None).await {
+            Ok(body) => body,
+            Err(fault @ (Fault::Away { .. } | Fault::Denied(_))) => return Err(fault),
+            // Deleted since: read on behind it.
+            Err(Fault::Missing(_)) => return Box::pin(self.fetch(&Cursor { after: id, limit: 1 })).await,
+            Err(Fault::TooLarge(reason) | Fault::Refused(reason)) => {
+                let reject = decode::reject(&self.class, &self.tenant, &id, reason, None);
+                return Ok(Page { rows: vec![(key, Err(reject))], bytes: 0, is_empty: false });
+            }
+        };
+        let text = std::str::from_utf8(&body).map_err(|error| Fault::Refused(format!("object {id} is no text: {error}")))?;
+        Ok(Page { rows: vec![self.of_rest(text)?], bytes: body.len() as u64, is_empty: false })
+    }
+}
