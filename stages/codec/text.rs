@@ -163,7 +163,7 @@ pub(crate) fn parse_timestamp(text: &str, unit: TimeUnit, zoned: bool) -> Option
 
 /// Prints a timestamp as RFC 3339, with as few digits of fraction as hold it and `Z` where the column has a time zone.
 /// `None` where the year is not between 0 and 9999, which RFC 3339 cannot write.
-pub(super) fn print_timestamp(value: i64, unit: TimeUnit, zoned: bool, out: &mut String) -> Option<()> {
+pub(crate) fn print_timestamp(value: i64, unit: TimeUnit, zoned: bool, out: &mut String) -> Option<()> {
     let per_second = match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,

@@ -125,7 +125,8 @@ impl Class {
 }
 
 impl Kind {
-    fn of(data_type: &[String]) -> Option<Self> {
+    /// The type that a property of this data type has; `None` where restow does not know it.
+    pub fn of(data_type: &[String]) -> Option<Self> {
         let first = data_type.first()?;
         if first.starts_with(|letter: char| letter.is_uppercase()) {
             return Some(Self::Reference);

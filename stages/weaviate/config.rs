@@ -1,13 +1,16 @@
 //! The options of the Weaviate connection, source and sink, as a pipeline file writes them.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use restow_core::stage::OpenContext;
 use restow_core::{EngineError, Result};
 use restow_spec::catalogue::Problem;
 use restow_spec::pipeline::Component;
 use restow_spec::secret::Secret;
 use restow_spec::units::ByteSize;
-use schemars::JsonSchema;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
@@ -93,6 +96,119 @@ pub(super) enum ColdTenants {
     Activate,
 }
 
+/// `sink: { weaviate: { .. } }`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SinkOptions {
+    /// A connection of kind `weaviate`. Either this or `url`.
+    #[serde(default)]
+    pub connection: Option<String>,
+    /// The address, without a connection.
+    #[serde(default)]
+    #[schemars(extend("format" = "url"))]
+    pub url: Option<String>,
+    /// What becomes of collections that are there already. Default: create, which refuses them.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What becomes of objects that are there already, with `mode: append`. Default: fail.
+    #[serde(default)]
+    pub conflicts: Conflicts,
+    /// Datasets under other names: `{ Doc: Article }`. References follow. Default: a collection is called as its dataset.
+    #[serde(default)]
+    pub rename: BTreeMap<String, String>,
+    /// Where a snapshot of what will be overwritten or removed is kept first: `{ connection: backups }`, or `none`.
+    /// Needed by `mode: drop`, and by `conflicts: overwrite` and `merge`, where there are objects. Default: the run is refused.
+    #[serde(default)]
+    pub safety: Option<Safety>,
+    /// What a request with objects should hold, in bytes. Default: 4MiB.
+    #[serde(default = "batch_bytes")]
+    pub batch_bytes: ByteSize,
+}
+
+/// What becomes of collections that are there already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum Mode {
+    /// The run is refused.
+    #[default]
+    Create,
+    /// They get the objects, and the properties that they lack.
+    Append,
+    /// They are removed first, with all their objects.
+    Drop,
+}
+
+/// What becomes of objects that are there already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum Conflicts {
+    /// The run fails at the first of them.
+    #[default]
+    Fail,
+    /// They are replaced.
+    Overwrite,
+    /// They stay as they are.
+    Skip,
+    /// The properties and vectors that the rows have are replaced, the others stay.
+    Merge,
+}
+
+/// Where a safety snapshot goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Safety {
+    /// Nowhere.
+    None,
+    /// Into the repository of this connection.
+    Connection(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SafetyConnection {
+    connection: String,
+}
+
+impl<'de> Deserialize<'de> for Safety {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(none) if none == "none" => Ok(Self::None),
+            value => SafetyConnection::deserialize(value)
+                .map(|safety| Self::Connection(safety.connection))
+                .map_err(|error| serde::de::Error::custom(format!("safety is {{ connection: NAME }} or none: {error}"))),
+        }
+    }
+}
+
+impl JsonSchema for Safety {
+    fn schema_name() -> Cow<'static, str> {
+        "Safety".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "oneOf": [
+                { "const": "none", "description": "No snapshot: what is overwritten is lost." },
+                {
+                    "type": "object",
+                    "properties": { "connection": { "type": "string", "description": "A connection of kind `repository`." } },
+                    "required": ["connection"],
+                    "additionalProperties": false
+                }
+            ]
+        })
+    }
+}
+
+fn batch_bytes() -> ByteSize {
+    ByteSize(4 << 20)
+}
+
 fn page_bytes() -> ByteSize {
     ByteSize(PAGE_BYTES)
 }
@@ -165,6 +281,39 @@ pub(super) fn check_connection(options: &Value) -> Vec<Problem> {
 
 pub(super) fn check_source(options: &Value) -> Vec<Problem> {
     one_address(options)
+}
+
+pub(super) fn check_sink(options: &Value) -> Vec<Problem> {
+    let mut problems = one_address(options);
+    let Ok(sink) = SinkOptions::deserialize(options) else { return problems };
+    if sink.conflicts != Conflicts::Fail && sink.mode != Mode::Append {
+        problems.push(
+            Problem::new("/conflicts", "conflicts go with mode: append only")
+                .with_help("add `mode: append`: with create and drop there is nothing to be in conflict with"),
+        );
+    }
+    for (from, to) in &sink.rename {
+        if !is_class_name(to) {
+            let message = format!("{to:?} is no name of a collection: it begins with a capital letter, and has letters, digits and _");
+            problems.push(Problem::new(format!("/rename/{}", from.replace('~', "~0").replace('/', "~1")), message));
+        }
+    }
+    problems
+}
+
+/// Whether a collection may be called so.
+pub(super) fn is_class_name(name: &str) -> bool {
+    name.len() <= 255
+        && name.starts_with(|letter: char| letter.is_ascii_uppercase())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Whether a property or a named vector may be called so.
+pub(super) fn is_property_name(name: &str) -> bool {
+    name.len() <= 230
+        && name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !matches!(name, "id" | "_id" | "_additional")
 }
 
 /// Either a connection or a url.

@@ -7,6 +7,7 @@ mod columns;
 mod config;
 mod decode;
 mod rows;
+mod sink;
 mod source;
 
 use std::sync::Arc;
@@ -43,5 +44,20 @@ pub fn register(registry: &mut Registry) {
             check: config::check_source,
         },
         Arc::new(source::Factory),
+    );
+    registry.add_sink(
+        ComponentInfo {
+            kind: Kind::Sink,
+            name: config::NAME,
+            summary: "writes collections: definitions, tenants, objects, vectors, references and aliases",
+            example: "connection: server\nrename: { Doc: DocRestored }\n",
+            schema: schema_for!(config::SinkOptions),
+            byte_sink: false,
+            codecs: None,
+            verifies: &[],
+            bytes_source: false,
+            check: config::check_sink,
+        },
+        Arc::new(sink::Factory),
     );
 }

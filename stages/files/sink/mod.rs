@@ -18,7 +18,7 @@ use futures::TryStreamExt;
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use restow_core::stage::{
-    Abandoned, ByteStages, CommitRequest, Committed, Receipt, Sink, SinkContext, SinkDataset, SinkFactory, SplitTarget,
+    Abandoned, ByteStages, CommitRequest, Committed, Incoming, Receipt, Sink, SinkContext, SinkFactory, SplitTarget, Work,
     SplitWriter,
 };
 use restow_core::{EngineError, Result};
@@ -242,9 +242,9 @@ impl Sink for FilesSink {
         false
     }
 
-    fn check(&self, datasets: &[SinkDataset]) -> Result<()> {
+    fn check(&self, incoming: &Incoming) -> Result<()> {
         let mut parts = BTreeSet::new();
-        for dataset in datasets {
+        for dataset in &incoming.datasets {
             if dataset.name.starts_with(OWN) || !parts.insert(part(&dataset.name)) {
                 return Err(FilesError::Reserved { dataset: dataset.name.clone() }.into());
             }
@@ -254,8 +254,8 @@ impl Sink for FilesSink {
         Ok(())
     }
 
-    async fn prepare(&self, run: &str, snapshot: &SnapshotId, datasets: &[SinkDataset]) -> Result<()> {
-        let target = &self.target;
+    async fn prepare(&self, work: &Arc<Work>) -> Result<()> {
+        let (run, target) = (work.run.as_str(), &self.target);
         match Export::read(&target.location, &target.shown).await? {
             // A resumed run whose commit came through, and only its reply was lost.
             Some(export) if export.run == run => return Ok(()),
@@ -266,9 +266,9 @@ impl Sink for FilesSink {
             return Err(EngineError::failed("the sink was opened only to plan, and has no keys"));
         }
         // The single files of a resumed run may have their names already.
-        let resumed = target.mark(run, snapshot).await?;
+        let resumed = target.mark(run, &work.snapshot).await?;
         if target.layout == Layout::Single && !resumed {
-            for dataset in datasets {
+            for dataset in &work.incoming.datasets {
                 let name = format!("{}.{}", part(&dataset.name), target.codec.extension());
                 match target.location.store.head(&target.place(&name)?).await {
                     Err(object_store::Error::NotFound { .. }) => {}

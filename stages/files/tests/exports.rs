@@ -106,7 +106,7 @@ async fn parts_are_rolled_by_size() {
         Export::to("out").codec("jsonl", json!({})).with("part_size", json!("1MiB")).open(&context).await.unwrap();
     let batches: Vec<RecordBatch> = (0..10).map(|n| batch(n * 2000, 2000)).collect();
     let dataset = sink_dataset("big", &batches);
-    sink.prepare("r", &snapshot(), std::slice::from_ref(&dataset)).await.unwrap();
+    sink.prepare(&work("r", std::slice::from_ref(&dataset))).await.unwrap();
     let receipt = write_split(sink.as_ref(), "r", &dataset, "f0", &batches).await.unwrap();
     let files = receipt.output.written["files"].as_array().unwrap().len();
     assert!(files >= 3, "{files}");
@@ -143,7 +143,7 @@ async fn an_unfinished_export_looks_unfinished_and_is_resumed() {
     let dataset = sink_dataset("cities", &written);
     let datasets = std::slice::from_ref(&dataset);
     let sink = Export::to("out").open(&context).await.unwrap();
-    sink.prepare("r", &snapshot(), datasets).await.unwrap();
+    sink.prepare(&work("r", datasets)).await.unwrap();
     let first = write_split(sink.as_ref(), "r", &dataset, "f0", &written[..1]).await.unwrap();
     // A dead attempt at the second split.
     write_split(sink.as_ref(), "r", &dataset, "f1", &written[1..]).await.unwrap();
@@ -154,7 +154,7 @@ async fn an_unfinished_export_looks_unfinished_and_is_resumed() {
     assert!(text.starts_with("\"out\" holds an export that was not finished"), "{text}");
 
     let sink = Export::to("out").open(&context).await.unwrap();
-    sink.prepare("r", &snapshot(), datasets).await.unwrap();
+    sink.prepare(&work("r", datasets)).await.unwrap();
     assert!(sink.prove(&first).await.unwrap());
     let second = write_split(sink.as_ref(), "r", &dataset, "f1", &written[1..]).await.unwrap();
     let outcomes =
@@ -185,7 +185,7 @@ async fn a_run_that_is_given_up_cannot_commit_any_more() {
     let written = [batch(0, 30)];
     let dataset = sink_dataset("cities", &written);
     let sink = Export::to("out").open(&context).await.unwrap();
-    sink.prepare("r", &snapshot(), std::slice::from_ref(&dataset)).await.unwrap();
+    sink.prepare(&work("r", std::slice::from_ref(&dataset))).await.unwrap();
     let receipt = write_split(sink.as_ref(), "r", &dataset, "f0", &written).await.unwrap();
     sink.abandon(&snapshot(), "nonce of r").await.unwrap();
     assert!(tree(&folder.path().join("out")).is_empty());
@@ -205,7 +205,7 @@ async fn a_failed_dataset_is_named_and_leaves_no_file() {
     let written = [batch(0, 30)];
     let (good, bad) = (sink_dataset("good", &written), sink_dataset("bad", &written));
     let sink = Export::to("out").open(&context).await.unwrap();
-    sink.prepare("r", &snapshot(), &[good.clone(), bad.clone()]).await.unwrap();
+    sink.prepare(&work("r", &[good.clone(), bad.clone()])).await.unwrap();
     let kept = write_split(sink.as_ref(), "r", &good, "f0", &written).await.unwrap();
     let lost = write_split(sink.as_ref(), "r", &bad, "f0", &written).await.unwrap();
     let outcomes = vec![

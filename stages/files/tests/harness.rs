@@ -17,14 +17,16 @@ use datafusion::logical_expr::Expr;
 use futures::StreamExt;
 use restow_core::record::{self, Role, Roles};
 use restow_core::stage::{
-    ByteStages, CommitRequest, Committed, Connection, DatasetOutcome, Evidence, OpenContext, ReadRequest, Receipt,
+    ByteStages, CommitRequest, Committed, Connection, DatasetOutcome, Evidence, Incoming, OpenContext, ReadRequest, Receipt,
     Reject, Sink, SinkContext, SinkDataset, SinkFactory, Source, SourceFactory, SourceIdentity, Split, SplitCounts,
-    SplitEvent, SplitTarget,
+    SplitEvent, SplitTarget, Work,
 };
 use restow_core::{EngineError, Result};
 use restow_spec::catalogue::Kind;
 use restow_spec::pipeline::Component;
+use restow_store::location::{self, StoreOptions};
 use restow_store::repository::SnapshotId;
+use restow_store::run_state::RunStateStore;
 use serde_json::{Value, json};
 
 use crate::files::sink::FilesSinkFactory;
@@ -190,8 +192,8 @@ impl Export {
     pub async fn write(&self, datasets: &[(&str, Vec<RecordBatch>)], context: &OpenContext) -> Result<Committed> {
         let sink = self.open(context).await?;
         let known: Vec<SinkDataset> = datasets.iter().map(|(name, batches)| sink_dataset(name, batches)).collect();
-        sink.check(&known)?;
-        sink.prepare(self.run, &snapshot(), &known).await?;
+        sink.check(&Incoming { datasets: known.clone(), artifacts: Vec::new() })?;
+        sink.prepare(&work(self.run, &known)).await?;
         let mut outcomes = Vec::new();
         for (dataset, (_, batches)) in known.into_iter().zip(datasets) {
             let mut receipts = Vec::new();
@@ -222,9 +224,22 @@ pub(super) fn snapshot() -> SnapshotId {
     SnapshotId::new(now(), [7; 7])
 }
 
+/// A run of these datasets, with its state in memory.
+pub(super) fn work(run: &str, datasets: &[SinkDataset]) -> Arc<Work> {
+    let place = location::open("memory:", &StoreOptions::default()).unwrap();
+    let incoming = Incoming { datasets: datasets.to_vec(), artifacts: Vec::new() };
+    Arc::new(Work::new(run.to_owned(), snapshot(), incoming, RunStateStore::at(place, None), Arc::default()))
+}
+
 pub(super) fn sink_dataset(name: &str, batches: &[RecordBatch]) -> SinkDataset {
     let schema = batches.first().map_or_else(|| batch(0, 0).schema(), RecordBatch::schema);
-    SinkDataset { name: name.to_owned(), roles: Roles::of(&schema), source_schema: Arc::clone(&schema), schema }
+    SinkDataset {
+        name: name.to_owned(),
+        roles: Roles::of(&schema),
+        source_schema: Arc::clone(&schema),
+        schema,
+        lineage: BTreeMap::new(),
+    }
 }
 
 pub(super) async fn write_split(

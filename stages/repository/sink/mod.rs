@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use restow_core::stage::{
-    Abandoned, ByteStages, CommitRequest, Committed, Receipt, Sink, SinkContext, SinkDataset, SinkFactory, SplitTarget,
+    Abandoned, ByteStages, CommitRequest, Committed, Incoming, Receipt, Sink, SinkContext, SinkFactory, SplitTarget, Work,
     SplitWriter,
 };
 use restow_core::{EngineError, ExitClass, Result};
@@ -81,11 +81,11 @@ impl Sink for Target {
         self.repository.is_none()
     }
 
-    fn check(&self, datasets: &[SinkDataset]) -> Result<()> {
-        datasets.iter().try_for_each(|dataset| self.codec.check(&dataset.name, &dataset.schema))
+    fn check(&self, incoming: &Incoming) -> Result<()> {
+        incoming.datasets.iter().try_for_each(|dataset| self.codec.check(&dataset.name, &dataset.schema))
     }
 
-    async fn prepare(&self, _run: &str, _snapshot: &SnapshotId, _datasets: &[SinkDataset]) -> Result<()> {
+    async fn prepare(&self, _work: &Arc<Work>) -> Result<()> {
         let repository = self.repository()?;
         match repository.warnings().first() {
             None => Ok(()),

@@ -25,6 +25,12 @@ pub fn render(report: &PlanReport, next_runs: &[String], physical: bool) -> Stri
     for run in next_runs {
         let _ = writeln!(out, "  next run     {run}");
     }
+    if !report.target.is_empty() {
+        let _ = writeln!(out, "\ntarget");
+    }
+    for line in &report.target {
+        let _ = writeln!(out, "  {line}");
+    }
     for dataset in &report.datasets {
         out.push('\n');
         out.push_str(&render_dataset(dataset, physical));
@@ -133,6 +139,7 @@ mod tests {
             consistency: "files as they are".into(),
             sink: "repository b".into(),
             datasets: vec![dataset],
+            target: vec!["collection C is made".into()],
         };
         let text = render(&report, &["2026-01-31 02:30 Europe/Berlin".into()], false);
         let expected = "\
@@ -142,6 +149,9 @@ p
   sink         repository b
   estimate     4,000 rows, 9.8 MB in 1 dataset
   next run     2026-01-31 02:30 Europe/Berlin
+
+target
+  collection C is made
 
 dataset cities
   size         4,000 rows, 9.8 MB

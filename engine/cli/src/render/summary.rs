@@ -59,6 +59,10 @@ fn figures(out: &mut String, summary: &RunSummary) {
         line(out, "skipped", &grouped(skipped));
     }
     line(out, "rejected", &grouped(rejected));
+    for item in &summary.items {
+        let refused = if item.rejected > 0 { format!(", {} refused", grouped(item.rejected)) } else { String::new() };
+        line(out, "also", &format!("{} {}{refused}", grouped(item.done), item.phase));
+    }
     if let Some(node) = &summary.uncounted {
         line(out, "counts", &format!("{node} makes more or fewer rows of those scanned; only both ends are checked"));
     }
@@ -139,6 +143,7 @@ mod tests {
             }],
             profile: vec![StageProfile { stage: "scan".into(), seconds: 0.4, rows: 4000, bytes: 12_400_000 }],
             bottleneck: Some("scan".into()),
+            items: Vec::new(),
             missing_ids: vec!["x".into()],
             rejects: vec!["rejects/1.jsonl".into()],
             report: CommitReport {

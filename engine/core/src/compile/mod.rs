@@ -136,6 +136,7 @@ impl Compiler<'_> {
             schema,
             roles: rows.roles.clone(),
             source_schema: Arc::clone(&dataset.schema),
+            lineage: rows.lineage.clone(),
         };
         let plan = count_plan(plan)?;
         Ok(CompiledDataset {

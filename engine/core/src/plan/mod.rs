@@ -11,7 +11,7 @@ use crate::error::{EngineError, Result};
 use crate::exec::{Attempt, RejectBudget, Shape};
 use crate::progress::Progress;
 use crate::run::{OpenedPipeline, open_pipeline};
-use crate::stage::{OpenContext, Pushdown, Registry};
+use crate::stage::{Incoming, OpenContext, Pushdown, Registry};
 
 /// What a run would do.
 #[derive(Debug, Clone, Serialize)]
@@ -26,6 +26,9 @@ pub struct PlanReport {
     pub sink: String,
     /// Each dataset.
     pub datasets: Vec<DatasetPlan>,
+    /// What the run would make and leave out at the target.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub target: Vec<String>,
 }
 
 /// What a run would do with one dataset.
@@ -74,7 +77,9 @@ pub async fn plan(
 ) -> Result<PlanReport> {
     let (opened, compiled) = compile_all(pipeline, registry, context, selection).await?;
     let identity = opened.source.identity();
+    let target = opened.sink.forecast(&incoming(&opened, &compiled)).await?;
     Ok(PlanReport {
+        target,
         pipeline: pipeline.name.clone(),
         source: format!("{} {}", identity.kind, identity.address),
         consistency: identity.consistency,
@@ -107,9 +112,14 @@ pub(crate) async fn compile_all(
         let splits = opened.source.splits(dataset, context.parallel).await?;
         compiled.push(compiler.dataset(&opened.source, dataset, splits, Some(opened.sink.as_ref())).await?);
     }
-    let datasets: Vec<_> = compiled.iter().map(|dataset| dataset.sink.clone()).collect();
-    opened.sink.check(&datasets)?;
+    opened.sink.check(&incoming(&opened, &compiled))?;
     Ok((opened, compiled))
+}
+
+/// What arrives at the sink.
+pub(crate) fn incoming(opened: &OpenedPipeline, compiled: &[CompiledDataset]) -> Incoming {
+    let datasets = compiled.iter().map(|dataset| dataset.sink.clone()).collect();
+    Incoming { datasets, artifacts: opened.source.artifacts().to_vec() }
 }
 
 fn dataset_plan(opened: &OpenedPipeline, dataset: CompiledDataset) -> DatasetPlan {

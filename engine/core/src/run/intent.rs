@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{OpenedPipeline, RunRequest};
+use super::{OpenedPipeline, RunRequest, phases};
 use crate::error::{EngineError, Result};
 use crate::exec::receipt_of;
-use crate::stage::{Abandoned, Receipt, Split};
+use crate::stage::{Abandoned, Incoming, Receipt, Split};
 
 /// What was asked, reduced to what decides whether two runs are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,20 +67,30 @@ impl Begun {
 }
 
 /// Takes up the newest fitting run, or begins one.
-pub(super) async fn begin(request: &RunRequest<'_>, opened: &OpenedPipeline, asked: &Asked) -> Result<Begun> {
+pub(super) async fn begin(
+    request: &RunRequest<'_>,
+    opened: &OpenedPipeline,
+    asked: &Asked,
+    incoming: &Incoming,
+) -> Result<Begun> {
     let runs = opened.state.open_runs().await?;
     for (run, problem) in runs.damaged {
         request.progress.say(&format!("run {run} cannot be taken up: {problem}; nothing else is lost"));
     }
     for intent in runs.intents {
-        if intent.pipeline_hash != asked.hash || intent.sink != asked.sink {
-            continue;
-        }
-        if request.fresh {
-            abandon(opened, &intent).await?;
+        if intent.sink != asked.sink {
             continue;
         }
         let run = intent.run_id.clone();
+        if is_ours(request, opened, asked, &intent)
+            && (request.fresh || opened.state.is_marked(&run, phases::UNDO).await?)
+        {
+            abandon(request, opened, intent, incoming).await?;
+            continue;
+        }
+        if intent.pipeline_hash != asked.hash {
+            continue;
+        }
         if intent.source_fingerprint != asked.source {
             request.progress.say(&format!("run {run} is not taken up: its source has changed since"));
         } else if !young(request, intent.created) {
@@ -90,6 +100,12 @@ pub(super) async fn begin(request: &RunRequest<'_>, opened: &OpenedPipeline, ask
         }
     }
     new_run(request, opened, asked).await
+}
+
+/// Whether `--fresh` means this run. What a pipeline left in a database is its own also after its file was changed.
+fn is_ours(request: &RunRequest<'_>, opened: &OpenedPipeline, asked: &Asked, intent: &Intent) -> bool {
+    let same_name = intent.extra.get("pipeline").and_then(Value::as_str) == Some(&request.pipeline.name);
+    intent.pipeline_hash == asked.hash || (same_name && opened.sink.database().is_some())
 }
 
 fn young(request: &RunRequest<'_>, created: DateTime<Utc>) -> bool {
@@ -111,6 +127,9 @@ async fn take_up(request: &RunRequest<'_>, opened: &OpenedPipeline, intent: Inte
     }
     let mut receipts: BTreeMap<String, BTreeMap<String, (u64, Receipt)>> = BTreeMap::new();
     for stored in opened.state.receipts(&intent.run_id).await? {
+        if stored.evidence.get("item").is_some() {
+            continue;
+        }
         let (number, receipt) = (stored.n, receipt_of(&stored)?);
         receipts.entry(receipt.dataset.clone()).or_default().insert(receipt.split.clone(), (number, receipt));
     }
@@ -146,8 +165,17 @@ async fn new_run(request: &RunRequest<'_>, opened: &OpenedPipeline, asked: &Aske
     Ok(Begun { intent, resumed: false, receipts: BTreeMap::new(), splits })
 }
 
-/// Ends an unfinished run for good. In a repository the aborted manifest is the outcome: no late commit can follow.
-async fn abandon(opened: &OpenedPipeline, intent: &Intent) -> Result<()> {
+/// Ends an unfinished run for good. In a repository the aborted manifest is the outcome: no late commit can follow. In a database
+/// what it has changed is taken back.
+async fn abandon(
+    request: &RunRequest<'_>,
+    opened: &OpenedPipeline,
+    intent: Intent,
+    incoming: &Incoming,
+) -> Result<()> {
+    if opened.sink.database().is_some() {
+        return phases::undo(request, opened, intent, incoming).await;
+    }
     match opened.sink.abandon(&intent.snapshot_id, &intent.nonce).await? {
         Abandoned::ByManifest => Ok(()),
         Abandoned::ByOutcome => {

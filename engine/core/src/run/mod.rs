@@ -3,7 +3,9 @@
 mod datasets;
 mod intent;
 mod opened;
+mod phases;
 mod rejects;
+mod safety;
 mod summary;
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ pub use summary::{DatasetSummary, RunStatus, RunSummary, StageProfile};
 use crate::compile::{Compiler, Selection};
 use crate::error::{EngineError, ExitClass, Result};
 use crate::exec::{RejectBudget, RetryPolicy};
-use crate::plan::compile_all;
+use crate::plan::{compile_all, incoming};
 use crate::progress::Progress;
 use crate::stage::{CommitRequest, DatasetOutcome, OpenContext, Registry};
 use datasets::Writing;
@@ -51,11 +53,17 @@ pub struct RunRequest<'a> {
 pub async fn run(request: RunRequest<'_>) -> Result<RunSummary> {
     let began = Instant::now();
     // A pipeline that does not fit its source must not leave a key and an empty repository behind.
-    let (opened, _) = compile_all(request.pipeline, request.registry, &request.context, &request.selection).await?;
+    let (opened, compiled) =
+        compile_all(request.pipeline, request.registry, &request.context, &request.selection).await?;
+    let arriving = incoming(&opened, &compiled);
     let opened = opened::make_sink(opened, &request).await?;
     let asked = Asked::of(&request, &opened);
-    let begun = intent::begin(&request, &opened, &asked).await?;
-    let writing = prepare(&request, &opened, &begun).await?;
+    let lock = phases::lock(&opened, &asked)?;
+    let begun = intent::begin(&request, &opened, &asked, &arriving).await?;
+    let writing = compile(&request, &opened, &begun).await?;
+    let work = phases::work(&request, &opened, &begun, &writing, lock).await?;
+    phases::before(&request, &opened, &work).await?;
+    opened.sink.prepare(&work).await?;
     let outcomes = datasets::write_all(&request, &opened, &begun, &writing).await?;
     let failures = failures(&outcomes);
     if let Some(error) = verdict(request.pipeline.on_error.dataset, &outcomes, failures) {
@@ -65,17 +73,18 @@ pub async fn run(request: RunRequest<'_>) -> Result<RunSummary> {
         };
         return Err(if error.hint().is_some() { error } else { error.with_hint(safe) });
     }
-    rejects::copy(&request, &opened, &outcomes).await?;
+    phases::after(&request, &opened, &work, &outcomes).await?;
+    rejects::copy(&request, &opened, &outcomes, &work).await?;
     let committed = commit(&request, &opened, &begun, &outcomes).await?;
     if opened.sink.run_state().is_none() {
         opened.state.outcome(&begun.intent.run_id, Outcome::Done).await?;
     }
     release(&request, &opened, &begun).await;
-    Ok(RunSummary::of(&request, &writing, &begun, outcomes, committed, began.elapsed()))
+    Ok(RunSummary::of(&request, &writing, &begun, outcomes, committed, began.elapsed()).with_items(&work))
 }
 
 /// Compiles everything and checks it against the target, before the first row is read.
-async fn prepare(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begun) -> Result<Writing> {
+async fn compile(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begun) -> Result<Writing> {
     let pipeline = request.pipeline;
     let compiler = Compiler {
         registry: request.registry,
@@ -98,16 +107,14 @@ async fn prepare(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begu
     if let Some(first) = problems.into_iter().next() {
         return Err(first);
     }
-    let datasets: Vec<_> = compiled.iter().map(|dataset| dataset.sink.clone()).collect();
-    if datasets.is_empty() {
+    if compiled.is_empty() {
         return Err(EngineError::new(
             ExitClass::NotFound,
             format!("{} has no dataset that was asked for", opened.source.identity().address),
         )
         .with_hint("`restow plan` shows the datasets of a pipeline"));
     }
-    opened.sink.check(&datasets)?;
-    opened.sink.prepare(&begun.intent.run_id, &begun.intent.snapshot_id, &datasets).await?;
+    opened.sink.check(&incoming(opened, &compiled))?;
     let retry = &pipeline.on_error.retry;
     Ok(Writing {
         compiled,

@@ -5,7 +5,7 @@ use restow_store::location::{self, StoreOptions};
 
 use super::{OpenedPipeline, RunRequest};
 use crate::error::{EngineError, Result};
-use crate::stage::DatasetOutcome;
+use crate::stage::{DatasetOutcome, Work};
 
 /// Writes the rejects of all datasets as JSON lines to the place that the pipeline names, before the commit: rows that
 /// are in no snapshot must be in the file.
@@ -13,13 +13,14 @@ pub(super) async fn copy(
     request: &RunRequest<'_>,
     opened: &OpenedPipeline,
     outcomes: &[(DatasetOutcome, Option<EngineError>)],
+    work: &Work,
 ) -> Result<()> {
     let Some(target) = &request.pipeline.on_error.rejects else { return Ok(()) };
-    let objects =
-        outcomes.iter().flat_map(|(outcome, _)| &outcome.receipts).filter_map(|receipt| receipt.rejects.as_ref());
+    let rows = outcomes.iter().flat_map(|(outcome, _)| &outcome.receipts).filter_map(|receipt| receipt.rejects.clone());
+    let objects = rows.chain(work.all().into_iter().filter_map(|item| item.rejects));
     let mut lines = Vec::new();
     for object in objects {
-        lines.extend_from_slice(&opened.state.rejects(object).await?);
+        lines.extend_from_slice(&opened.state.rejects(&object).await?);
     }
     if lines.is_empty() {
         return Ok(());

@@ -9,7 +9,7 @@ use super::datasets::Writing;
 use super::intent::Begun;
 use crate::error::EngineError;
 use crate::exec::CountPoint;
-use crate::stage::{CommitReport, Committed, DatasetOutcome, Pushdown, Receipt, SplitCounts};
+use crate::stage::{CommitReport, Committed, DatasetOutcome, Pushdown, Receipt, SplitCounts, Work};
 
 /// How a run ended that committed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -19,6 +19,17 @@ pub enum RunStatus {
     Done,
     /// With rejected rows, a failed dataset, or ids that were not found (exit code 3).
     Incomplete,
+}
+
+/// What a database took in one phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ItemSummary {
+    /// The phase.
+    pub phase: String,
+    /// Things that it took.
+    pub done: u64,
+    /// Things that it refused.
+    pub rejected: u64,
 }
 
 /// What a run did.
@@ -53,6 +64,9 @@ pub struct RunSummary {
     pub profile: Vec<StageProfile>,
     /// The stage that took the most time.
     pub bottleneck: Option<String>,
+    /// What a database took beside rows, by phase: classes, tenants, references.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<ItemSummary>,
     /// Ids of `--objects` that no dataset had.
     pub missing_ids: Vec<String>,
     /// Objects with rejected rows, in the run state.
@@ -129,10 +143,31 @@ impl RunSummary {
             datasets,
             bottleneck: slowest,
             profile,
+            items: Vec::new(),
             missing_ids,
             rejects,
             report: committed.report,
         }
+    }
+
+    /// With what a database took beside rows. What it refused makes the run incomplete.
+    #[must_use]
+    pub(super) fn with_items(mut self, work: &Work) -> Self {
+        for receipt in work.all() {
+            if receipt.rejected > 0 {
+                self.status = RunStatus::Incomplete;
+            }
+            self.rejects.extend(receipt.rejects);
+            match self.items.iter_mut().find(|item| item.phase == receipt.phase) {
+                Some(item) => {
+                    item.done += receipt.done;
+                    item.rejected += receipt.rejected;
+                }
+                None => self.items.push(ItemSummary { phase: receipt.phase, done: receipt.done, rejected: receipt.rejected }),
+            }
+        }
+        self.items.retain(|item| item.done + item.rejected > 0);
+        self
     }
 }
 

@@ -2,6 +2,7 @@
 //! ExecutionPlan, retry, progress, count, reject and resume.
 
 mod context;
+mod database;
 mod receipt;
 mod registry;
 mod row;
@@ -9,11 +10,12 @@ mod sink;
 mod source;
 
 pub use context::{Connection, OpenContext};
+pub use database::{Database, Item, ItemDone, ItemReceipt, Phase, Undone, Work};
 pub use receipt::{Receipt, SplitCounts, StageFigures};
 pub use registry::Registry;
 pub use row::{RowContext, RowStageFactory, Rows};
 pub use sink::{
-    Abandoned, ByteStages, CommitReport, CommitRequest, Committed, DatasetOutcome, Sink, SinkContext, SinkDataset,
+    Abandoned, ByteStages, CommitReport, CommitRequest, Committed, DatasetOutcome, Incoming, Sink, SinkContext, SinkDataset,
     SinkFactory, SplitOutput, SplitTarget, SplitWriter, WriteReport,
 };
 pub use source::{

@@ -1,5 +1,6 @@
 //! The writing side of a connector.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use restow_store::run_state::RunStateStore;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Artifact, OpenContext, Receipt, Reject, SourceIdentity};
+use super::{Artifact, Database, OpenContext, Receipt, Reject, SourceIdentity, Work};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::record::Roles;
@@ -51,7 +52,8 @@ pub struct SinkContext {
     pub progress: Arc<Progress>,
 }
 
-/// An opened sink. Call order: `prepare` once, then for each split `begin`, `write`.., `finish`; `commit` once, last.
+/// An opened sink. Call order: `check`, the phases before rows of a [`Database`], `prepare` once, then for each split `begin`,
+/// `write`.., `finish`; the phases after rows; `commit` once, last.
 #[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync {
     /// What it is and where, without credentials, for reports: `repository .restow/quickstart`.
@@ -89,13 +91,26 @@ pub trait Sink: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// A dataset cannot be held without loss: names dataset, column and type.
-    fn check(&self, datasets: &[SinkDataset]) -> Result<()>;
+    fn check(&self, incoming: &Incoming) -> Result<()>;
+
+    /// What a run would make and leave out at the target, a line each, for `plan`.
+    ///
+    /// # Errors
+    /// The target cannot be asked, or cannot take the datasets.
+    async fn forecast(&self, _incoming: &Incoming) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// What this sink does beside writing rows, where it is a database.
+    fn database(&self) -> Option<&dyn Database> {
+        None
+    }
 
     /// Prepares the target for the snapshot of this run; may be called again by a resumed run.
     ///
     /// # Errors
     /// The target cannot be prepared; nothing was changed.
-    async fn prepare(&self, run: &str, snapshot: &SnapshotId, datasets: &[SinkDataset]) -> Result<()>;
+    async fn prepare(&self, work: &Arc<Work>) -> Result<()>;
 
     /// Begins one split.
     ///
@@ -134,6 +149,22 @@ pub enum Abandoned {
     ByOutcome,
 }
 
+/// Everything that arrives at the sink in one run.
+#[derive(Debug, Clone, Default)]
+pub struct Incoming {
+    /// The datasets.
+    pub datasets: Vec<SinkDataset>,
+    /// The definitions of the database that they come from; empty for files.
+    pub artifacts: Vec<Artifact>,
+}
+
+impl Incoming {
+    /// The definition of that name.
+    pub fn artifact(&self, scope: &str, name: &str) -> Option<&Artifact> {
+        self.artifacts.iter().find(|artifact| artifact.scope == scope && artifact.name == name)
+    }
+}
+
 /// A dataset as it arrives at the sink.
 #[derive(Debug, Clone)]
 pub struct SinkDataset {
@@ -145,6 +176,8 @@ pub struct SinkDataset {
     pub roles: Roles,
     /// The columns as the source has them, for sinks that keep them.
     pub source_schema: SchemaRef,
+    /// Column -> column of the source that it holds unchanged but for its name.
+    pub lineage: BTreeMap<String, String>,
 }
 
 /// One split to be written.

@@ -39,6 +39,8 @@ pub struct Location {
     /// The local folder in which this machine remembers what it saw of repositories, so that it notices what was removed
     /// or rolled back. Default: none, which remembers nothing.
     pub anchors: Option<PathBuf>,
+    /// The directory on this machine, for local stores.
+    pub folder: Option<PathBuf>,
 }
 
 /// Why an address is no usable location. Always a mistake of the configuration (exit code 2).
@@ -124,7 +126,7 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Location, LocationError
 impl Location {
     /// A location on a store that the caller has made, for tests and layers. Assumes that it lists and can be written.
     pub fn new(store: Arc<dyn ObjectStore>, root: Path, url: impl Into<String>) -> Self {
-        Self { store, root, url: url.into(), lists: true, writable: true, anchors: None }
+        Self { store, root, url: url.into(), lists: true, writable: true, anchors: None, folder: None }
     }
 
     /// The location `relative` below this one; the parts are separated by slashes and taken as they are.
@@ -192,7 +194,7 @@ fn local(shown: &str, path: &FsPath) -> Result<Location, LocationError> {
     // An existing file is a location too, of one object; what is written beside it belongs to its directory.
     let base = if real.is_file() { real.parent().unwrap_or(&real) } else { &real };
     let store = LocalStore::new(base).map_err(|source| LocationError::Local { url: shown.to_owned(), source })?;
-    Ok(Location::new(Arc::new(store), root, shown))
+    Ok(Location { folder: Some(real), ..Location::new(Arc::new(store), root, shown) })
 }
 
 /// The absolute path, where the longest part that exists has its links resolved and the rest is taken by its text.

@@ -30,8 +30,8 @@ use crate::repository::{
     part_for, paths, random_hex, tampered, writer_over,
 };
 
-pub use records::{Claim, Intent, OpenRuns, Outcome, PutReceipt, Receipt};
-use records::{ClaimRecord, OutcomeRecord, ReceiptRecord};
+pub use records::{Claim, Intent, OpenRuns, Outcome, PutReceipt, Receipt, WorkLock};
+use records::{ClaimRecord, MarkRecord, OutcomeRecord, ReceiptRecord};
 
 /// Requests under way at once while state is read.
 const READS: usize = 8;
@@ -202,6 +202,39 @@ impl RunStateStore {
         small::collect(found, u64::MAX).await.map_err(failed(&self.location, "read", object))
     }
 
+    /// A writer of what a phase leaves for a later one (ids, references), under a random name that a receipt keeps.
+    pub fn spool_writer(&self, run_id: &str) -> Result<ObjectWriter, RepositoryError> {
+        let random = random_hex().map_err(|e| RepositoryError::Internal { problem: e.to_string() })?;
+        let object = self.run_object(run_id, &format!("spool/{random}"))?;
+        writer_over(&self.location, self.keys.as_ref(), &object)
+    }
+
+    /// The names of everything that spool writers of a run wrote.
+    pub async fn spools(&self, run_id: &str) -> Result<Vec<String>, RepositoryError> {
+        let folder = self.run_object(run_id, "spool")?;
+        let listed = self.location.store.list_with_delimiter(Some(&self.location.path(&folder)?)).await;
+        let found = listed.map_err(failed(&self.location, "list", &folder))?;
+        Ok(found.objects.iter().filter_map(|m| m.location.filename()).map(|name| format!("{folder}/{name}")).collect())
+    }
+
+    /// What a spool writer wrote, in plain text.
+    pub async fn spool(&self, object: &str) -> Result<bytes::Bytes, RepositoryError> {
+        self.rejects(object).await
+    }
+
+    /// Records that something of a run has begun, before it does. `false` where that was recorded already.
+    pub async fn mark(&self, run_id: &str, mark: &str) -> Result<bool, RepositoryError> {
+        let object = self.run_object(run_id, &format!("marks/{}.json", paths::escape(mark)))?;
+        let record = MarkRecord { format: FORMAT.to_owned(), run_id: run_id.to_owned(), mark: mark.to_owned() };
+        Ok(self.create(&object, &record).await?.is_none())
+    }
+
+    /// Whether that was recorded.
+    pub async fn is_marked(&self, run_id: &str, mark: &str) -> Result<bool, RepositoryError> {
+        let object = self.run_object(run_id, &format!("marks/{}.json", paths::escape(mark)))?;
+        self.is_there(&object).await
+    }
+
     /// Records how a run ended. The first outcome stays: it is returned where there was one.
     pub async fn outcome(&self, run_id: &str, outcome: Outcome) -> Result<Outcome, RepositoryError> {
         let object = self.run_object(run_id, "outcome.json")?;
@@ -230,6 +263,23 @@ impl RunStateStore {
         match record.run_id == run_id {
             true => Ok(record.receipt),
             false => Err(self.tampered(object, "it is a receipt of another run")),
+        }
+    }
+
+    /// Keeps other processes of this machine from the same work while the lock lives; the system frees that of a dead process.
+    /// `None` where the state is not on this machine: there only claims tell.
+    pub fn lock(&self, work: &str) -> Result<Option<WorkLock>, RepositoryError> {
+        let Some(folder) = &self.location.folder else { return Ok(None) };
+        let path = folder.join("runs").join(format!("lock-{work}"));
+        let failed = |e: std::io::Error| RepositoryError::Internal { problem: format!("lock {}: {e}", path.display()) };
+        std::fs::create_dir_all(folder.join("runs")).map_err(failed)?;
+        let file = std::fs::File::options().create(true).append(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(WorkLock { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                Err(self.lost(&path.display().to_string(), "another process is at the same work; this one changed nothing"))
+            }
+            Err(std::fs::TryLockError::Error(e)) => Err(failed(e)),
         }
     }
 

@@ -133,6 +133,14 @@ pub(super) struct ClaimRecord {
     pub(super) nonce: String,
 }
 
+/// `marks/<mark>.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MarkRecord {
+    pub(super) format: String,
+    pub(super) run_id: String,
+    pub(super) mark: String,
+}
+
 /// The right of one process to write to a database for a run, until another one claims a higher number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
@@ -140,6 +148,12 @@ pub struct Claim {
     pub run_id: String,
     /// Its number.
     pub n: u64,
+}
+
+/// A lock of the operating system, see [`super::RunStateStore::lock`].
+#[derive(Debug)]
+pub struct WorkLock {
+    pub(super) _file: std::fs::File,
 }
 
 /// What came of [`super::RunStateStore::put_receipt`].

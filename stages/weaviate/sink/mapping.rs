@@ -1,0 +1,379 @@
+//! What a dataset becomes at the target: a class, and the use of every column. Pure: decided from the incoming columns and
+//! definitions alone.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::{DataType, Field};
+use restow_core::record::{EXPLICIT_NULLS, Role, TEXT_PREFIX, is_json};
+use restow_core::stage::{Incoming, SinkDataset};
+use restow_core::{EngineError, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::super::class::Kind;
+use super::super::columns::{TENANT, VECTOR};
+use super::super::config::{is_class_name, is_property_name};
+
+/// Keys of a class that the server makes by itself, or that mean nothing to another one.
+const INTERNAL_OF_PROPERTY: [&str; 2] = ["searchableBlockmax", "bucketGeneration"];
+const INTERNAL_OF_SHARDING: [&str; 2] = ["actualCount", "actualVirtualCount"];
+
+/// A dataset at the target.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    /// The dataset.
+    pub dataset: String,
+    /// The class that it becomes.
+    pub class: String,
+    /// The class JSON to create, without references.
+    pub definition: Value,
+    /// The reference properties to add, once all classes are there.
+    pub references: Vec<Value>,
+    /// What each column is used for, in their order.
+    pub uses: Vec<Use>,
+    /// Whether objects belong to tenants.
+    pub has_tenants: bool,
+    /// Tenants and their states, where they are known beforehand.
+    pub tenants: Vec<(String, String)>,
+    /// What somebody may not expect, for `plan`.
+    pub notes: Vec<String>,
+}
+
+/// What a column is used for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Use {
+    Id,
+    Tenant,
+    Property { name: String, kind: Kind },
+    /// The exact texts of the dates of that column.
+    DateText(String),
+    Reference(String),
+    Vector { name: Option<String>, multi: bool },
+    /// Kept by the server itself.
+    Nothing,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tenant {
+    name: String,
+    #[serde(default)]
+    activity_status: String,
+}
+
+/// The mappings of everything that arrives.
+///
+/// # Errors
+/// A dataset cannot become a class without loss: names dataset, column and remedy.
+pub fn mappings(incoming: &Incoming, rename: &BTreeMap<String, String>) -> Result<Vec<Mapping>> {
+    if let Some(unknown) = rename.keys().find(|name| incoming.datasets.iter().all(|dataset| dataset.name != **name)) {
+        let names: Vec<&str> = incoming.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
+        return Err(EngineError::usage(format!("rename: there is no dataset {unknown:?}")).with_hint(format!("there are {}", names.join(", "))));
+    }
+    let mappings = incoming.datasets.iter().map(|dataset| mapping(dataset, incoming, rename)).collect::<Result<Vec<_>>>()?;
+    for (index, mapping) in mappings.iter().enumerate() {
+        // Folders of classes are lower-cased on the server.
+        if let Some(other) = mappings.iter().take(index).find(|other| other.class.eq_ignore_ascii_case(&mapping.class)) {
+            let message = format!("datasets {:?} and {:?} would both become {:?}", other.dataset, mapping.dataset, mapping.class);
+            return Err(EngineError::usage(message).with_hint("give one of them another name with `rename`"));
+        }
+    }
+    Ok(mappings)
+}
+
+fn mapping(dataset: &SinkDataset, incoming: &Incoming, rename: &BTreeMap<String, String>) -> Result<Mapping> {
+    let class = class_name(&dataset.name, rename)?;
+    let base = base_of(dataset, incoming)?;
+    let mut draft = Draft { dataset, base: &base, properties: Vec::new(), references: Vec::new(), vectors: Vec::new(), notes: Vec::new(), rename };
+    let mut uses = Vec::new();
+    for field in dataset.schema.fields() {
+        uses.push(draft.place(field)?);
+    }
+    let Draft { properties, references, vectors, notes, .. } = draft;
+    if !uses.contains(&Use::Id) {
+        return Err(EngineError::usage(format!("dataset {:?} has no id column", dataset.name))
+            .with_hint("declare it at the source, for example `files: { path: .., id: uuid }`"));
+    }
+    let has_tenants = uses.contains(&Use::Tenant);
+    let mut definition = base.clone();
+    definition.insert("class".to_owned(), json!(class));
+    definition.insert("properties".to_owned(), Value::Array(properties));
+    set_vectors(&mut definition, &base, &vectors);
+    set_tenancy(&mut definition, has_tenants);
+    if let Some(Value::Object(sharding)) = definition.get_mut("shardingConfig") {
+        INTERNAL_OF_SHARDING.iter().for_each(|key| drop(sharding.shift_remove(*key)));
+        // A class with tenants has a shard for each, and says so by an empty object or null.
+        if has_tenants || sharding.is_empty() {
+            definition.shift_remove("shardingConfig");
+        }
+    }
+    let tenants = if has_tenants { tenants_of(dataset, incoming)? } else { Vec::new() };
+    Ok(Mapping { dataset: dataset.name.clone(), class, definition: Value::Object(definition), references, uses, has_tenants, tenants, notes })
+}
+
+/// The name that the user gave, or that of the dataset with a capital letter.
+fn class_name(dataset: &str, rename: &BTreeMap<String, String>) -> Result<String> {
+    let name = rename.get(dataset).cloned().unwrap_or_else(|| {
+        let mut letters = dataset.chars();
+        letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    });
+    if is_class_name(&name) {
+        return Ok(name);
+    }
+    Err(EngineError::usage(format!("dataset {dataset:?} cannot become a collection called {name:?}"))
+        .with_hint(format!("a collection begins with a capital letter and has letters, digits and _: add `rename: {{ {dataset}: Name }}` to the sink")))
+}
+
+/// The class JSON that came with the dataset; a plain one where none did.
+fn base_of(dataset: &SinkDataset, incoming: &Incoming) -> Result<Map<String, Value>> {
+    let Some(artifact) = incoming.artifact(&dataset.name, "class.json") else {
+        return Ok(Map::from_iter([("vectorizer".to_owned(), json!("none"))]));
+    };
+    serde_json::from_slice(&artifact.bytes)
+        .map_err(|error| EngineError::failed(format!("dataset {:?}: its class.json cannot be read: {error}", dataset.name)))
+}
+
+fn tenants_of(dataset: &SinkDataset, incoming: &Incoming) -> Result<Vec<(String, String)>> {
+    let Some(artifact) = incoming.artifact(&dataset.name, "tenants.json") else { return Ok(Vec::new()) };
+    let tenants: Vec<Tenant> = serde_json::from_slice(&artifact.bytes)
+        .map_err(|error| EngineError::failed(format!("dataset {:?}: its tenants.json cannot be read: {error}", dataset.name)))?;
+    Ok(tenants.into_iter().map(|tenant| (tenant.name, tenant.activity_status)).collect())
+}
+
+struct Draft<'a> {
+    dataset: &'a SinkDataset,
+    base: &'a Map<String, Value>,
+    properties: Vec<Value>,
+    references: Vec<Value>,
+    /// Column, name of the vector at the target, name at the source where it has one.
+    vectors: Vec<(Option<String>, Option<Origin>)>,
+    notes: Vec<String>,
+    rename: &'a BTreeMap<String, String>,
+}
+
+/// The vector that a column comes from.
+type Origin = Option<String>;
+
+impl Draft<'_> {
+    fn place(&mut self, field: &Field) -> Result<Use> {
+        let name = field.name().as_str();
+        if name == EXPLICIT_NULLS {
+            return Ok(Use::Nothing);
+        }
+        if let Some(of) = name.strip_prefix(TEXT_PREFIX) {
+            return Ok(Use::DateText(of.to_owned()));
+        }
+        match self.dataset.roles.get(name) {
+            Role::Id => return Ok(Use::Id),
+            Role::Tenant => return Ok(Use::Tenant),
+            _ if name == TENANT => return Ok(Use::Tenant),
+            // The server makes both times itself; under another name they are properties.
+            Role::CreatedAt | Role::UpdatedAt if self.is_own_time(name) => return Ok(Use::Nothing),
+            _ => {}
+        }
+        match vector_kind(field.data_type()) {
+            Some(multi) if self.is_vector(name, field) => self.vector(name, multi),
+            _ => self.property(field),
+        }
+    }
+
+    fn is_own_time(&self, name: &str) -> bool {
+        let origin = self.dataset.lineage.get(name).map(String::as_str);
+        origin.is_none_or(|origin| origin == name)
+    }
+
+    /// Whether a list of floats is a vector and not a property: by its role, its name or its fixed length.
+    fn is_vector(&self, name: &str, field: &Field) -> bool {
+        self.dataset.roles.get(name) == Role::Vector
+            || name == VECTOR
+            || name.starts_with(&format!("{VECTOR}_"))
+            || matches!(field.data_type(), DataType::FixedSizeList(..))
+    }
+
+    fn vector(&mut self, column: &str, multi: bool) -> Result<Use> {
+        let own = |column: &str| column.trim_start_matches('_').strip_prefix("vector").map(|rest| rest.strip_prefix('_').map(str::to_owned));
+        let from_weaviate = self.base.contains_key("class");
+        let name = match own(column) {
+            Some(name) if column.starts_with('_') => name,
+            _ => Some(column.to_owned()),
+        };
+        let origin = self.dataset.lineage.get(column).filter(|_| from_weaviate).and_then(|origin| own(origin));
+        if let Some(name) = name.as_deref().filter(|name| !is_property_name(name)) {
+            return Err(self.refused(column, &format!("{name:?} is no name of a vector")));
+        }
+        self.vectors.push((name.clone(), origin));
+        Ok(Use::Vector { name, multi })
+    }
+
+    fn property(&mut self, field: &Field) -> Result<Use> {
+        let name = field.name().as_str();
+        if !is_property_name(name) {
+            return Err(self.refused(name, "it is no name of a property: letters, digits and _, not beginning with a digit, and not id"));
+        }
+        let known = self.dataset.lineage.get(name).and_then(|origin| self.known(origin)).cloned();
+        if self.dataset.roles.get(name) == Role::Reference
+            && let Some(known) = &known
+        {
+            let mut property = renamed(known, name);
+            retarget(&mut property, self.rename);
+            self.references.push(property);
+            return Ok(Use::Reference(name.to_owned()));
+        }
+        let kind = kind_of(field).ok_or_else(|| self.refused(name, &format!("there is no property of the type {}", field.data_type())))?;
+        match known {
+            Some(known) => {
+                let declared = declared_kind(&known).unwrap_or(kind);
+                self.properties.push(renamed(&known, name));
+                Ok(Use::Property { name: name.to_owned(), kind: declared })
+            }
+            None => {
+                if is_json(field) {
+                    self.notes.push(format!("{name}: nested values become text, since nothing declares their parts"));
+                }
+                let kind = if kind == Kind::Json { Kind::Text } else { kind };
+                self.properties.push(json!({ "name": name, "dataType": [word(kind)] }));
+                Ok(Use::Property { name: name.to_owned(), kind })
+            }
+        }
+    }
+
+    /// The property of the source's class.
+    fn known(&self, origin: &str) -> Option<&Value> {
+        let properties = self.base.get("properties")?.as_array()?;
+        properties.iter().find(|property| property.get("name").and_then(Value::as_str) == Some(origin))
+    }
+
+    fn refused(&self, column: &str, what: &str) -> EngineError {
+        EngineError::usage(format!("dataset {:?}, column {column:?}: {what}", self.dataset.name))
+            .with_hint("rename, cast or drop it in a transform; nothing was written")
+    }
+}
+
+fn renamed(property: &Value, name: &str) -> Value {
+    let mut property = property.clone();
+    if let Some(map) = property.as_object_mut() {
+        map.insert("name".to_owned(), json!(name));
+        INTERNAL_OF_PROPERTY.iter().for_each(|key| drop(map.shift_remove(*key)));
+    }
+    property
+}
+
+/// References follow the classes that they name.
+fn retarget(property: &mut Value, rename: &BTreeMap<String, String>) {
+    for target in property.get_mut("dataType").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(renamed) = target.as_str().and_then(|name| rename.get(name)) {
+            *target = json!(renamed);
+        }
+    }
+}
+
+fn declared_kind(property: &Value) -> Option<Kind> {
+    let words: Vec<String> = Vec::deserialize(property.get("dataType")?).ok()?;
+    Kind::of(&words)
+}
+
+/// Whether a type is that of vectors, and of several in a value.
+fn vector_kind(data_type: &DataType) -> Option<bool> {
+    let single = |data_type: &DataType| match data_type {
+        DataType::FixedSizeList(item, _) | DataType::List(item) => item.data_type().is_floating(),
+        _ => false,
+    };
+    match data_type {
+        data_type if single(data_type) => Some(false),
+        DataType::List(item) if single(item.data_type()) => Some(true),
+        _ => None,
+    }
+}
+
+/// The type of property for a column that no class declares.
+fn kind_of(field: &Field) -> Option<Kind> {
+    let is_uuid = field.metadata().get("restow.form").is_some_and(|form| form == "uuid");
+    Some(match field.data_type() {
+        _ if is_json(field) => Kind::Json,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if is_uuid => Kind::Uuid,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Kind::Text,
+        data_type if data_type.is_integer() => Kind::Int,
+        data_type if data_type.is_floating() => Kind::Number,
+        DataType::Boolean => Kind::Boolean,
+        DataType::Timestamp(..) | DataType::Date32 => Kind::Date,
+        DataType::Binary | DataType::LargeBinary => Kind::Blob,
+        DataType::List(item) | DataType::LargeList(item) => match item.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Kind::Texts,
+            data_type if data_type.is_integer() => Kind::Ints,
+            data_type if data_type.is_floating() => Kind::Numbers,
+            DataType::Boolean => Kind::Booleans,
+            DataType::Timestamp(..) | DataType::Date32 => Kind::Dates,
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text | Kind::Json | Kind::Reference => "text",
+        Kind::Int => "int",
+        Kind::Number => "number",
+        Kind::Boolean => "boolean",
+        Kind::Date => "date",
+        Kind::Uuid => "uuid",
+        Kind::Blob => "blob",
+        Kind::Texts => "text[]",
+        Kind::Ints => "int[]",
+        Kind::Numbers => "number[]",
+        Kind::Booleans => "boolean[]",
+        Kind::Dates => "date[]",
+        Kind::Uuids => "uuid[]",
+    }
+}
+
+/// The vectors of the class: those of the source under their new names, and plain ones for new columns. A vector that no column
+/// fills is left out.
+fn set_vectors(definition: &mut Map<String, Value>, base: &Map<String, Value>, vectors: &[(Option<String>, Option<Origin>)]) {
+    const UNNAMED: [&str; 3] = ["vectorizer", "vectorIndexType", "vectorIndexConfig"];
+    let plain = || json!({ "vectorizer": { "none": {} }, "vectorIndexType": "hnsw" });
+    let known = base.get("vectorConfig").and_then(Value::as_object);
+    let mut named = Map::new();
+    for (name, origin) in vectors {
+        let Some(name) = name else { continue };
+        let config = match origin {
+            Some(Some(origin)) => known.and_then(|known| known.get(origin)).cloned(),
+            // The unnamed vector gets a name: its index goes with it.
+            Some(None) => Some(json!({
+                "vectorizer": { base.get("vectorizer").and_then(Value::as_str).unwrap_or("none"): {} },
+                "vectorIndexType": base.get("vectorIndexType").cloned().unwrap_or_else(|| json!("hnsw")),
+                "vectorIndexConfig": base.get("vectorIndexConfig").cloned().unwrap_or_else(|| json!({})),
+            })),
+            None => None,
+        };
+        named.insert(name.clone(), config.unwrap_or_else(plain));
+    }
+    let keeps_unnamed = vectors.iter().any(|(name, _)| name.is_none());
+    if named.is_empty() {
+        definition.shift_remove("vectorConfig");
+    } else {
+        definition.insert("vectorConfig".to_owned(), Value::Object(named));
+        if !keeps_unnamed {
+            UNNAMED.iter().for_each(|key| drop(definition.shift_remove(*key)));
+        }
+    }
+    if definition.get("vectorIndexType").and_then(Value::as_str) == Some("") {
+        UNNAMED.iter().for_each(|key| drop(definition.shift_remove(*key)));
+    }
+}
+
+fn set_tenancy(definition: &mut Map<String, Value>, has_tenants: bool) {
+    let config = definition.entry("multiTenancyConfig").or_insert_with(|| json!({}));
+    let was = config.get("enabled").and_then(Value::as_bool).unwrap_or(false);
+    if has_tenants == was {
+        if !was {
+            definition.shift_remove("multiTenancyConfig");
+        }
+        return;
+    }
+    if has_tenants {
+        *config = json!({ "enabled": true });
+    } else {
+        definition.shift_remove("multiTenancyConfig");
+    }
+}

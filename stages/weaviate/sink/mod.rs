@@ -1,0 +1,194 @@
+//! A server as a target: what is there is surveyed first; then classes, tenants, objects, references, aliases and the states of
+//! tenants, each phase over all datasets before the next.
+
+mod convert;
+mod ids;
+mod mapping;
+mod phases;
+mod references;
+mod schema;
+mod undo;
+mod write;
+mod writer;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use restow_core::stage::{
+    ByteStages, CommitReport, CommitRequest, Committed, Database, Incoming, Receipt, Sink, SinkContext, SinkFactory,
+    SplitTarget, SplitWriter, Work,
+};
+use restow_core::{EngineError, Result};
+use restow_spec::pipeline::Component;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::client::Client;
+use super::config::{self, Conflicts, SinkOptions};
+use ids::Key;
+use mapping::{Mapping, mappings};
+use schema::{Surveyed, check_existing, class_of};
+use writer::{Shared, Writer};
+
+/// Opens a server.
+pub(super) struct Factory;
+
+#[async_trait]
+impl SinkFactory for Factory {
+    async fn open(&self, component: &Component, _bytes: &ByteStages, context: &SinkContext) -> Result<Arc<dyn Sink>> {
+        let options: SinkOptions = config::options(component)?;
+        let connection = config::connection(options.connection.as_deref(), options.url.as_deref(), &context.open)?;
+        let client = Client::connect(&connection, &context.open).await?;
+        Ok(Arc::new(Target { client, options, component: component.clone(), prepared: Mutex::default() }))
+    }
+}
+
+/// An opened server.
+#[derive(Debug)]
+struct Target {
+    client: Client,
+    options: SinkOptions,
+    component: Component,
+    /// What a run has made ready; none before.
+    prepared: Mutex<Option<Arc<Prepared>>>,
+}
+
+/// What the writers of a run share.
+#[derive(Debug)]
+struct Prepared {
+    work: Arc<Work>,
+    mappings: Vec<Mapping>,
+    /// The ids that were there before, by dataset.
+    present: BTreeMap<String, Arc<HashSet<Key>>>,
+}
+
+impl Target {
+    fn prepared(&self) -> Result<Arc<Prepared>> {
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        prepared.ok_or_else(|| EngineError::failed("the sink was not prepared"))
+    }
+
+    fn mappings(&self, incoming: &Incoming) -> Result<Vec<Mapping>> {
+        mappings(incoming, &self.options.rename)
+    }
+
+    /// What the survey of a dataset found.
+    fn surveyed(work: &Work, dataset: &str) -> Result<Surveyed> {
+        let receipt = work.receipt(phases::SURVEY.name, dataset, dataset);
+        let value = receipt.map(|receipt| receipt.value).unwrap_or_default();
+        serde_json::from_value(value)
+            .map_err(|error| EngineError::failed(format!("the survey of {dataset:?} in the run state cannot be read: {error}")))
+    }
+}
+
+#[async_trait]
+impl Sink for Target {
+    fn describe(&self) -> String {
+        format!("{} version {}", self.client.name(), self.client.server().version)
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("weaviate {}", self.client.address())
+    }
+
+    fn check(&self, incoming: &Incoming) -> Result<()> {
+        self.mappings(incoming).map(drop)
+    }
+
+    fn database(&self) -> Option<&dyn Database> {
+        Some(self)
+    }
+
+    async fn forecast(&self, incoming: &Incoming) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for mapping in self.mappings(incoming)? {
+            let existing = class_of(&self.client, &mapping.class).await?;
+            let what = match &existing {
+                None => "is made",
+                Some(existing) => {
+                    check_existing(&self.client, &mapping, existing, phases::objects_of(&self.client, existing, &mapping.class).await?, self.options.mode)?;
+                    if self.options.mode == config::Mode::Drop { "is removed and made anew" } else { "is there, and gets the objects" }
+                }
+            };
+            lines.push(format!("collection {} {what}", mapping.class));
+            for property in mapping.definition.get("properties").and_then(Value::as_array).into_iter().flatten().chain(&mapping.references) {
+                let name = property.get("name").and_then(Value::as_str).unwrap_or_default();
+                let types: Vec<&str> =
+                    property.get("dataType").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+                lines.push(format!("  {name}: {}", types.join(" or ")));
+            }
+            lines.extend(mapping.notes.iter().map(|note| format!("  note: {note}")));
+        }
+        Ok(lines)
+    }
+
+    async fn prepare(&self, work: &Arc<Work>) -> Result<()> {
+        let mappings = self.mappings(&work.incoming)?;
+        let mut present = BTreeMap::new();
+        for mapping in &mappings {
+            let surveyed = Self::surveyed(work, &mapping.dataset)?;
+            let ids = match &surveyed.ids {
+                Some(name) if self.options.mode == config::Mode::Append => ids::from_lines(&work.spooled(name).await?)?,
+                _ => HashSet::new(),
+            };
+            present.insert(mapping.dataset.clone(), Arc::new(ids));
+        }
+        let prepared = Prepared { work: Arc::clone(work), mappings, present };
+        *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(prepared));
+        Ok(())
+    }
+
+    async fn begin(&self, target: SplitTarget) -> Result<Box<dyn SplitWriter>> {
+        let prepared = self.prepared()?;
+        let mapping = prepared.mappings.iter().find(|mapping| mapping.dataset == target.dataset);
+        let mapping = mapping.cloned().ok_or_else(|| EngineError::failed(format!("dataset {:?} was not prepared", target.dataset)))?;
+        let present = prepared.present.get(&target.dataset).cloned().unwrap_or_default();
+        let batch_bytes = usize::try_from(self.options.batch_bytes.bytes()).unwrap_or(usize::MAX).min(self.client.message_limit() / 2);
+        let shared = Shared {
+            client: self.client.clone(),
+            work: Arc::clone(&prepared.work),
+            mapping,
+            present,
+            conflicts: self.options.conflicts,
+            batch_bytes,
+        };
+        Ok(Box::new(Writer::new(shared)))
+    }
+
+    /// Every id that was written is asked for again.
+    async fn prove(&self, receipt: &Receipt) -> Result<bool> {
+        let prepared = self.prepared()?;
+        let Some(mapping) = prepared.mappings.iter().find(|mapping| mapping.dataset == receipt.dataset) else { return Ok(false) };
+        let mut by_tenant: BTreeMap<String, Vec<Uuid>> = BTreeMap::new();
+        for name in writer::spools_of(receipt)?.ids {
+            for (tenant, id) in ids::from_lines(&prepared.work.spooled(&name).await?)? {
+                by_tenant.entry(tenant).or_default().push(id);
+            }
+        }
+        for (tenant, ids) in by_tenant {
+            let found = ids::there(&self.client, &mapping.class, &tenant, &ids).await;
+            let found = found.map_err(|fault| fault.about(format!("{}: proving what was written to {:?}", self.client.name(), mapping.class)))?;
+            // The rows that the target refused or left out are among the ids too.
+            if (found as u64) < receipt.counts.written.min(ids.len() as u64) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn commit(&self, request: CommitRequest) -> Result<Committed> {
+        let prepared = self.prepared()?;
+        let written: u64 = request.datasets.iter().flat_map(|dataset| &dataset.receipts).map(|receipt| receipt.counts.written).sum();
+        let classes: Vec<&str> = prepared.mappings.iter().map(|mapping| mapping.class.as_str()).collect();
+        let report = CommitReport { made: format!("{written} objects in {} of {}", classes.join(", "), self.client.name()), next: None, stored_bytes: None };
+        Ok(Committed { snapshot: None, report })
+    }
+}
+
+impl Conflicts {
+    /// Whether objects that are there may change.
+    fn endangers(self) -> bool {
+        matches!(self, Self::Overwrite | Self::Merge)
+    }
+}

@@ -1,0 +1,250 @@
+//! Classes, tenants and aliases at the target.
+
+use std::collections::HashSet;
+
+use reqwest::Method;
+use restow_core::stage::{Item, ItemDone, Reject};
+use restow_core::{EngineError, ExitClass, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::super::client::{Client, Fault};
+use super::super::config::Mode;
+use super::mapping::Mapping;
+
+/// Tenants of one request: what the server takes for changes of their state.
+const TENANTS_AT_ONCE: usize = 100;
+/// Objects that one request removes.
+const REMOVED_AT_ONCE: usize = 500;
+
+/// What the survey found of one class.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Surveyed {
+    /// The class as it was; none where it was absent.
+    pub class: Option<Value>,
+    /// Its objects, over all tenants.
+    pub objects: u64,
+    /// Its tenants.
+    #[serde(default)]
+    pub tenants: Vec<String>,
+    /// The objects with its ids, in the run state.
+    #[serde(default)]
+    pub ids: Option<String>,
+}
+
+/// The class of that name, if it is there.
+pub async fn class_of(client: &Client, class: &str) -> Result<Option<Value>> {
+    match client.get::<Value>(&format!("/schema/{class}")).await {
+        Ok(found) => Ok(Some(found)),
+        Err(Fault::Missing(_)) => Ok(None),
+        Err(fault) => Err(fault.about(format!("{}: reading class {class}", client.name()))),
+    }
+}
+
+/// Refuses what the mode does not allow, and what an existing class cannot hold.
+pub fn check_existing(client: &Client, mapping: &Mapping, existing: &Value, objects: u64, mode: Mode) -> Result<()> {
+    match mode {
+        Mode::Create => Err(EngineError::new(
+            ExitClass::Refused,
+            format!("{} has a collection {:?} already, with {objects} objects", client.name(), mapping.class),
+        )
+        .with_hint(format!(
+            "restore under another name with `rename: {{ {}: Name }}`, add to it with `mode: append`, or replace it with `mode: drop`; nothing was changed",
+            mapping.dataset
+        ))),
+        Mode::Drop => Ok(()),
+        Mode::Append => fits(client, mapping, existing),
+    }
+}
+
+/// Whether the rows can be added to a class without loss.
+fn fits(client: &Client, mapping: &Mapping, existing: &Value) -> Result<()> {
+    let mut problems = Vec::new();
+    let tenancy = existing.pointer("/multiTenancyConfig/enabled").and_then(Value::as_bool).unwrap_or(false);
+    if tenancy != mapping.has_tenants {
+        let word = |has: bool| if has { "tenants" } else { "no tenants" };
+        problems.push(format!("it has {}, and the rows have {}", word(tenancy), word(mapping.has_tenants)));
+    }
+    let properties = |class: &Value| class.get("properties").and_then(Value::as_array).cloned().unwrap_or_default();
+    let known = properties(existing);
+    for property in properties(&mapping.definition).iter().chain(&mapping.references) {
+        let name = property.get("name").and_then(Value::as_str).unwrap_or_default();
+        let Some(there) = known.iter().find(|known| known.get("name").and_then(Value::as_str) == Some(name)) else { continue };
+        let (wanted, has) = (property.get("dataType"), there.get("dataType"));
+        if wanted != has {
+            problems.push(format!("property {name:?} is {}, and the rows have {}", shown(has), shown(wanted)));
+        }
+    }
+    let vectors = |class: &Value| -> Vec<String> {
+        class.get("vectorConfig").and_then(Value::as_object).map(|map| map.keys().cloned().collect()).unwrap_or_default()
+    };
+    let there = vectors(existing);
+    for name in vectors(&mapping.definition).iter().filter(|name| !there.contains(name)) {
+        problems.push(format!("it has no vector {name:?}"));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{}: collection {:?} cannot take dataset {:?}: {}", client.name(), mapping.class, mapping.dataset, problems.join("; "));
+    Err(EngineError::new(ExitClass::Refused, message).with_hint("cast, rename or drop columns in a transform, or restore under another name; nothing was changed"))
+}
+
+fn shown(data_type: Option<&Value>) -> String {
+    data_type.map_or_else(|| "nothing".to_owned(), Value::to_string)
+}
+
+/// Makes the class of a mapping, or brings the one that is there up to it. May have been done in part before.
+pub async fn make(client: &Client, mapping: &Mapping, surveyed: &Surveyed, mode: Mode) -> Result<ItemDone> {
+    let about = |fault: Fault, what: &str| fault.about(format!("{}: {what} {:?}", client.name(), mapping.class));
+    let mut there = class_of(client, &mapping.class).await?;
+    if mode == Mode::Drop && there.is_some() {
+        client.raw(Method::DELETE, &format!("/schema/{}", mapping.class), None).await.map_err(|fault| about(fault, "removing"))?;
+        there = None;
+    }
+    let Some(existing) = there else {
+        client.send(Method::POST, "/schema", &mapping.definition).await.map_err(|fault| about(fault, "creating"))?;
+        return Ok(ItemDone { done: 1, ..ItemDone::default() });
+    };
+    if surveyed.class.is_none() {
+        // Made by an earlier attempt of this run: the survey saw nothing, and nobody else holds the claim.
+        return Ok(ItemDone { done: 1, ..ItemDone::default() });
+    }
+    let done = add_properties(client, mapping, &existing, mapping.definition.get("properties")).await?;
+    Ok(ItemDone { done, ..ItemDone::default() })
+}
+
+/// Adds the reference properties, now that every class is there.
+pub async fn make_references(client: &Client, mapping: &Mapping) -> Result<ItemDone> {
+    let existing = class_of(client, &mapping.class).await?.unwrap_or_default();
+    let wanted = Value::Array(mapping.references.clone());
+    let done = add_properties(client, mapping, &existing, Some(&wanted)).await?;
+    Ok(ItemDone { done, ..ItemDone::default() })
+}
+
+/// Adds the properties that the class lacks.
+async fn add_properties(client: &Client, mapping: &Mapping, existing: &Value, wanted: Option<&Value>) -> Result<u64> {
+    let name_of = |property: &Value| property.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let there: HashSet<String> =
+        existing.get("properties").and_then(Value::as_array).into_iter().flatten().map(name_of).collect();
+    let mut done = 0;
+    for property in wanted.and_then(Value::as_array).into_iter().flatten() {
+        let name = name_of(property);
+        if there.contains(&name) {
+            continue;
+        }
+        let path = format!("/schema/{}/properties", mapping.class);
+        client
+            .send(Method::POST, &path, property)
+            .await
+            .map_err(|fault| fault.about(format!("{}: adding property {name:?} to {:?}", client.name(), mapping.class)))?;
+        done += 1;
+    }
+    Ok(done)
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+/// The tenants of a class.
+pub async fn tenants(client: &Client, class: &str) -> Result<Vec<String>> {
+    let found: Vec<Named> = client
+        .get(&format!("/schema/{class}/tenants"))
+        .await
+        .map_err(|fault| fault.about(format!("{}: reading the tenants of {class}", client.name())))?;
+    Ok(found.into_iter().map(|tenant| tenant.name).collect())
+}
+
+/// Makes the tenants that are not there, active.
+pub async fn make_tenants(client: &Client, class: &str, wanted: &[String]) -> Result<u64> {
+    let there: HashSet<String> = tenants(client, class).await?.into_iter().collect();
+    let missing: Vec<&String> = wanted.iter().filter(|tenant| !there.contains(*tenant)).collect();
+    for part in missing.chunks(TENANTS_AT_ONCE) {
+        let body: Vec<Value> = part.iter().map(|tenant| json!({ "name": tenant })).collect();
+        client
+            .send(Method::POST, &format!("/schema/{class}/tenants"), &Value::Array(body))
+            .await
+            .map_err(|fault| fault.about(format!("{}: creating tenants of {class}", client.name())))?;
+    }
+    Ok(missing.len() as u64)
+}
+
+/// Gives tenants the states that they had.
+pub async fn settle_tenants(client: &Client, mapping: &Mapping) -> Result<ItemDone> {
+    let cold: Vec<&String> =
+        mapping.tenants.iter().filter(|(_, status)| matches!(status.as_str(), "COLD" | "INACTIVE")).map(|(name, _)| name).collect();
+    for part in cold.chunks(TENANTS_AT_ONCE) {
+        let body: Vec<Value> = part.iter().map(|tenant| json!({ "name": tenant, "activityStatus": "COLD" })).collect();
+        client
+            .send(Method::PUT, &format!("/schema/{}/tenants", mapping.class), &Value::Array(body))
+            .await
+            .map_err(|fault| fault.about(format!("{}: setting tenants of {:?} inactive", client.name(), mapping.class)))?;
+    }
+    Ok(ItemDone { done: cold.len() as u64, ..ItemDone::default() })
+}
+
+#[derive(Deserialize)]
+struct Aliases {
+    #[serde(default)]
+    aliases: Option<Vec<Alias>>,
+}
+
+#[derive(Deserialize)]
+struct Alias {
+    alias: String,
+    class: String,
+}
+
+/// The aliases of the source that name a class of this run, as items. A class under another name gets none: its aliases go on
+/// naming what they name.
+pub fn alias_items(artifact: &[u8], mappings: &[Mapping]) -> Vec<Item> {
+    let found: Aliases = serde_json::from_slice(artifact).unwrap_or(Aliases { aliases: None });
+    let items = found.aliases.unwrap_or_default().into_iter().filter_map(|alias| {
+        let mapping = mappings.iter().find(|mapping| mapping.dataset == alias.class && mapping.class == alias.class)?;
+        let payload = json!({ "alias": alias.alias, "class": mapping.class });
+        Some(Item { dataset: mapping.dataset.clone(), id: alias.alias, payload })
+    });
+    items.collect()
+}
+
+/// Makes an alias. One that names something else already stays, and is reported.
+pub async fn make_alias(client: &Client, item: &Item) -> Result<ItemDone> {
+    let class = item.payload.get("class").and_then(Value::as_str).unwrap_or_default();
+    let reject = |reason: String| {
+        let reject = Reject { place: format!("alias {}", item.id), reason, row: Some(item.payload.to_string()) };
+        Ok(ItemDone { rejects: vec![reject], ..ItemDone::default() })
+    };
+    if !client.server().is_at_least(1, 32) {
+        return reject(format!("version {} of the server has no aliases", client.server().version));
+    }
+    match client.get::<Alias>(&format!("/aliases/{}", item.id)).await {
+        Ok(there) if there.class == class => return Ok(ItemDone { done: 1, ..ItemDone::default() }),
+        Ok(there) => return reject(format!("it is there already, and names {:?}", there.class)),
+        Err(Fault::Missing(_)) => {}
+        Err(fault) => return Err(fault.about(format!("{}: reading alias {:?}", client.name(), item.id))),
+    }
+    match client.send(Method::POST, "/aliases", &item.payload).await {
+        Ok(_) => Ok(ItemDone { done: 1, ..ItemDone::default() }),
+        Err(Fault::Refused(reason)) => reject(reason),
+        Err(fault) => Err(fault.about(format!("{}: creating alias {:?}", client.name(), item.id))),
+    }
+}
+
+/// Removes objects by their ids, those of one tenant.
+pub async fn remove(client: &Client, class: &str, tenant: &str, ids: &[uuid::Uuid]) -> Result<()> {
+    let scope = if tenant.is_empty() { String::new() } else { format!("&tenant={tenant}") };
+    let path = format!("/batch/objects?consistency_level=QUORUM{scope}");
+    for part in ids.chunks(REMOVED_AT_ONCE) {
+        let values: Vec<String> = part.iter().map(|id| id.hyphenated().to_string()).collect();
+        let body = json!({
+            "match": { "class": class, "where": { "operator": "ContainsAny", "path": ["id"], "valueTextArray": values } },
+            "output": "minimal",
+        });
+        client
+            .send(Method::DELETE, &path, &body)
+            .await
+            .map_err(|fault| fault.about(format!("{}: removing objects of {class:?}", client.name())))?;
+    }
+    Ok(())
+}

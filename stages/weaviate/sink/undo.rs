@@ -1,0 +1,91 @@
+//! Takes back what a run has changed: what it made is removed, what it touched comes back from the safety snapshot.
+
+use std::collections::{BTreeMap, HashSet};
+
+use restow_core::Result;
+use restow_core::stage::{Undone, Work};
+use restow_spec::catalogue::Kind;
+use restow_spec::pipeline::Component;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::super::config::{Mode, NAME};
+use super::mapping::Mapping;
+use super::schema::{Surveyed, class_of};
+use super::{Target, ids, schema};
+
+impl Target {
+    /// Every step may have been taken by an earlier attempt that was killed.
+    pub(super) async fn take_back(&self, work: &Work) -> Result<Undone> {
+        let mut undone = Undone::default();
+        let mut restored = false;
+        for mapping in self.mappings(&work.incoming)? {
+            let Some(_) = work.receipt(super::phases::SURVEY.name, &mapping.dataset, &mapping.dataset) else { continue };
+            let begun = work.state.is_marked(&work.run, &format!("collection-{}", mapping.dataset)).await?;
+            if !begun {
+                continue;
+            }
+            let surveyed = Self::surveyed(work, &mapping.dataset)?;
+            if surveyed.class.is_none() || self.options.mode == Mode::Drop {
+                self.remove_class(&mapping, work, &mut undone).await?;
+                restored |= surveyed.class.is_some();
+            } else {
+                self.remove_added(&mapping, &surveyed, work, &mut undone).await?;
+                restored |= self.options.conflicts.endangers() && surveyed.objects > 0;
+            }
+        }
+        if restored {
+            undone.restore_into = Some(self.restorer());
+        }
+        Ok(undone)
+    }
+
+    async fn remove_class(&self, mapping: &Mapping, work: &Work, undone: &mut Undone) -> Result<()> {
+        if class_of(&self.client, &mapping.class).await?.is_none() {
+            return Ok(());
+        }
+        work.check_claim().await?;
+        let path = format!("/schema/{}", mapping.class);
+        let removed = self.client.raw(reqwest::Method::DELETE, &path, None).await;
+        removed.map_err(|fault| fault.about(format!("{}: removing {:?}", self.client.name(), mapping.class)))?;
+        undone.said.push(format!("removed collection {}, which the run had made", mapping.class));
+        Ok(())
+    }
+
+    /// Removes the objects that the run touched and the survey had not seen.
+    async fn remove_added(&self, mapping: &Mapping, surveyed: &Surveyed, work: &Work, undone: &mut Undone) -> Result<()> {
+        let before = match &surveyed.ids {
+            Some(name) => ids::from_lines(&work.spooled(name).await?)?,
+            None => HashSet::new(),
+        };
+        let mut added: BTreeMap<String, Vec<Uuid>> = BTreeMap::new();
+        for name in work.spools().await? {
+            let bytes = work.spooled(&name).await?;
+            let Some(keys) = ids::of_dataset(&bytes, &mapping.dataset)? else { continue };
+            for (tenant, id) in keys.difference(&before) {
+                added.entry(tenant.clone()).or_default().push(*id);
+            }
+        }
+        let count: usize = added.values().map(Vec::len).sum();
+        for (tenant, ids) in added {
+            work.check_claim().await?;
+            schema::remove(&self.client, &mapping.class, &tenant, &ids).await?;
+        }
+        undone.said.push(format!("removed {count} objects from {}, which the run had added", mapping.class));
+        Ok(())
+    }
+
+    /// A sink that puts back what a safety snapshot has.
+    fn restorer(&self) -> Component {
+        let mut options = match self.options.mode {
+            Mode::Create | Mode::Drop => json!({ "mode": "create" }),
+            Mode::Append => json!({ "mode": "append", "conflicts": "overwrite", "safety": "none" }),
+        };
+        for key in ["connection", "url"] {
+            if let (Some(value), Some(map)) = (self.component.options.get(key), options.as_object_mut()) {
+                map.insert(key.to_owned(), Value::clone(value));
+            }
+        }
+        Component { kind: Kind::Sink, name: NAME.to_owned(), options, pointer: self.component.pointer.clone() }
+    }
+}
