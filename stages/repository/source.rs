@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use globset::{GlobBuilder, GlobMatcher};
 use restow_core::record::{Role, Roles};
 use restow_core::stage::{
-    Artifact, Dataset, Evidence, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split,
+    Artifact, Dataset, Effects, Evidence, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split,
     SplitEvent, SplitStream,
 };
 use restow_core::{EngineError, ExitClass, Result};
@@ -149,12 +149,12 @@ impl Source for Snapshot {
     }
 
     /// A snapshot never changes: it is there or it is not.
-    async fn acquire(&self) -> Result<Value> {
+    async fn acquire(&self, _effects: &Effects) -> Result<Value> {
         Ok(json!({ "snapshot": self.id }))
     }
 
     async fn still_valid(&self, token: &Value) -> Result<bool> {
-        Ok(*token == self.acquire().await?)
+        Ok(*token == json!({ "snapshot": self.id }))
     }
 
     async fn splits(&self, dataset: &Dataset, _parallel: usize) -> Result<Vec<Split>> {

@@ -45,6 +45,7 @@ class Weaviate(Server):
             "CLUSTER_HOSTNAME": "node1",
             "CLUSTER_IN_LOCALHOST": "true",
             "CLUSTER_ADVERTISE_ADDR": HOST,
+            "CLUSTER_ADVERTISE_PORT": secrets["gossip"],
             "CLUSTER_GOSSIP_BIND_PORT": secrets["gossip"],
             "CLUSTER_DATA_BIND_PORT": secrets["gossip"] + 1,
             "RAFT_PORT": secrets["raft"],

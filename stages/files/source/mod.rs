@@ -17,7 +17,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use futures::{StreamExt, TryStreamExt, stream};
 use restow_core::stage::{
-    Dataset, Evidence, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split, SplitEvent,
+    Dataset, Effects, Evidence, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split, SplitEvent,
     SplitStream,
 };
 use restow_core::{EngineError, Result};
@@ -122,7 +122,7 @@ impl Source for FilesSource {
         &self.datasets
     }
 
-    async fn acquire(&self) -> Result<Value> {
+    async fn acquire(&self, _effects: &Effects) -> Result<Value> {
         Ok(self.token.clone())
     }
 

@@ -17,7 +17,7 @@ use datafusion::logical_expr::Expr;
 use futures::StreamExt;
 use restow_core::record::{self, Role, Roles};
 use restow_core::stage::{
-    ByteStages, CommitRequest, Committed, Connection, DatasetOutcome, Evidence, Incoming, OpenContext, ReadRequest, Receipt,
+    ByteStages, CommitRequest, Committed, Connection, DatasetOutcome, Effects, Evidence, Incoming, OpenContext, ReadRequest, Receipt,
     Reject, Sink, SinkContext, SinkDataset, SinkFactory, Source, SourceFactory, SourceIdentity, Split, SplitCounts,
     SplitEvent, SplitTarget, Work,
 };
@@ -222,6 +222,11 @@ impl Export {
 
 pub(super) fn snapshot() -> SnapshotId {
     SnapshotId::new(now(), [7; 7])
+}
+
+/// Side effects of a run with its state in memory.
+pub(super) fn effects() -> Effects {
+    Effects::new(RunStateStore::at(location::open("memory:", &StoreOptions::default()).unwrap(), None))
 }
 
 /// A run of these datasets, with its state in memory.

@@ -242,7 +242,7 @@ async fn a_changed_file_voids_the_token_and_stops_the_read() {
     fs::write(&path, "{\"id\":\"a\"}\n").unwrap();
     let context = context(folder.path());
     let first = source(json!({ "path": "x.jsonl" }), &context).await.unwrap();
-    let token = first.acquire().await.unwrap();
+    let token = first.acquire(&effects()).await.unwrap();
     assert!(first.still_valid(&token).await.unwrap());
     let split = first.splits(&first.datasets()[0], 1).await.unwrap().remove(0);
     fs::write(&path, "{\"id\":\"b\"}\n{\"id\":\"c\"}\n").unwrap();

@@ -6,14 +6,6 @@ use std::collections::HashMap;
 
 use prost::bytes::Bytes;
 
-/// `ConsistencyLevel`.
-pub mod consistency {
-    /// One replica.
-    pub const ONE: i32 = 1;
-    /// Most replicas.
-    pub const QUORUM: i32 = 2;
-}
-
 /// `Vectors.VectorType` of several vectors in one value: u16 dimension, then the rows.
 pub const MULTI_FP32: i32 = 2;
 
@@ -23,8 +15,6 @@ pub struct SearchRequest {
     pub collection: String,
     #[prost(string, tag = "10")]
     pub tenant: String,
-    #[prost(int32, optional, tag = "11")]
-    pub consistency_level: Option<i32>,
     #[prost(message, optional, tag = "20")]
     pub properties: Option<PropertiesRequest>,
     #[prost(message, optional, tag = "21")]
@@ -202,10 +192,6 @@ pub struct TextValues {
 
 /// `Filters.Operator`.
 pub mod operator {
-    pub const EQUAL: i32 = 1;
-    pub const GREATER_THAN: i32 = 3;
-    pub const LESS_THAN_EQUAL: i32 = 6;
-    pub const AND: i32 = 7;
     pub const CONTAINS_ANY: i32 = 12;
 }
 
@@ -227,12 +213,12 @@ pub struct FilterTarget {
     pub property: Option<String>,
 }
 
+/// Without a consistency level the server takes a quorum where a class is replicated. Servers before 1.28 refuse any that is
+/// named where it is not.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct BatchObjectsRequest {
     #[prost(message, repeated, tag = "1")]
     pub objects: Vec<BatchObject>,
-    #[prost(int32, optional, tag = "2")]
-    pub consistency_level: Option<i32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use restow_core::{EngineError, Result};
 use uuid::Uuid;
 
-use super::super::client::proto::{Filters, FilterTarget, MetadataRequest, PropertiesRequest, SearchRequest, TextValues, consistency, operator};
+use super::super::client::proto::{Filters, FilterTarget, MetadataRequest, PropertiesRequest, SearchRequest, TextValues, operator};
 use super::super::client::{Client, Fault};
 use super::super::decode::id_of;
 
@@ -102,7 +102,6 @@ fn ids_of(class: &str, tenant: &str) -> SearchRequest {
     SearchRequest {
         collection: class.to_owned(),
         tenant: tenant.to_owned(),
-        consistency_level: Some(consistency::QUORUM),
         properties: Some(PropertiesRequest::default()),
         metadata: Some(MetadataRequest { uuid: true, ..MetadataRequest::default() }),
         ..SearchRequest::default()

@@ -102,7 +102,7 @@ pub async fn write(
     }
     let mut done = ItemDone::default();
     for part in wire.chunks(AT_ONCE) {
-        let body = client.send(Method::POST, "/batch/references?consistency_level=QUORUM", &json!(part)).await.map_err(about)?;
+        let body = client.send(Method::POST, "/batch/references", &json!(part)).await.map_err(about)?;
         let answers: Vec<Answer> =
             serde_json::from_slice(&body).map_err(|error| about(Fault::Refused(format!("unexpected answer: {error}"))))?;
         if answers.len() != part.len() {

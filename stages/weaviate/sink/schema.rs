@@ -233,8 +233,8 @@ pub async fn make_alias(client: &Client, item: &Item) -> Result<ItemDone> {
 
 /// Removes objects by their ids, those of one tenant.
 pub async fn remove(client: &Client, class: &str, tenant: &str, ids: &[uuid::Uuid]) -> Result<()> {
-    let scope = if tenant.is_empty() { String::new() } else { format!("&tenant={tenant}") };
-    let path = format!("/batch/objects?consistency_level=QUORUM{scope}");
+    let scope = if tenant.is_empty() { String::new() } else { format!("?tenant={tenant}") };
+    let path = format!("/batch/objects{scope}");
     for part in ids.chunks(REMOVED_AT_ONCE) {
         let values: Vec<String> = part.iter().map(|id| id.hyphenated().to_string()).collect();
         let body = json!({

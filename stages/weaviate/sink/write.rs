@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::client::proto::{BatchObjectsRequest, consistency};
+use super::super::client::proto::BatchObjectsRequest;
 use super::super::client::{Client, Fault};
 use super::convert::Object;
 
@@ -94,7 +94,6 @@ async fn send(client: &Client, class: &str, objects: &[Object]) -> Result<Verdic
 async fn by_rpc(client: &Client, class: &str, objects: &[Object]) -> Result<Verdicts, Fault> {
     let request = BatchObjectsRequest {
         objects: objects.iter().map(|object| object.to_grpc(class)).collect(),
-        consistency_level: Some(consistency::QUORUM),
     };
     let reply = client.batch(request).await?;
     let mut verdicts: Verdicts = vec![Ok(()); objects.len()];
@@ -120,7 +119,7 @@ async fn by_rest(client: &Client, class: &str, objects: &[Object]) -> Result<Ver
         return Ok(verdicts);
     }
     let count = wire.len();
-    let body = client.send(Method::POST, "/batch/objects?consistency_level=QUORUM", &json!({ "objects": wire })).await?;
+    let body = client.send(Method::POST, "/batch/objects", &json!({ "objects": wire })).await?;
     let items: Vec<RestItem> =
         serde_json::from_slice(&body).map_err(|error| Fault::Refused(format!("the answer to a batch is unexpected: {error}")))?;
     if items.len() != count {
@@ -145,7 +144,7 @@ pub async fn merge(client: &Client, class: &str, object: &Object) -> Result<Resu
         Ok(body) => body,
         Err(reason) => return Ok(Err(reason)),
     };
-    let path = format!("/objects/{class}/{}?consistency_level=QUORUM", object.id.hyphenated());
+    let path = format!("/objects/{class}/{}", object.id.hyphenated());
     match client.send(Method::PATCH, &path, &body).await {
         Ok(_) => Ok(Ok(())),
         Err(Fault::Refused(reason) | Fault::TooLarge(reason) | Fault::Missing(reason)) => Ok(Err(reason)),

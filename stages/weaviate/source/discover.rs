@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use globset::{GlobBuilder, GlobMatcher};
 use restow_core::stage::{Artifact, Dataset};
 use restow_core::{EngineError, ExitClass, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::super::class::Class;
-use super::super::client::proto::{MULTI_FP32, MetadataRequest, PropertiesRequest, SearchRequest, consistency};
+use super::super::client::proto::{MULTI_FP32, MetadataRequest, PropertiesRequest, SearchRequest};
 use super::super::client::{Client, Fault};
 use super::super::columns::{Column, Shape, columns_of, schema_of};
 use super::super::config::{ColdTenants, SourceOptions};
@@ -41,8 +41,10 @@ pub struct Found {
 pub struct Collection {
     /// As the server describes it.
     pub class: Class,
-    /// The tenants to read; `None` where it has none at all.
+    /// The tenants to read that are active; `None` where it has none at all.
     pub tenants: Option<Vec<String>>,
+    /// The tenants to read that must be activated first.
+    pub inactive: Vec<String>,
     /// All its columns.
     pub columns: Vec<Column>,
     /// As a dataset.
@@ -54,7 +56,7 @@ impl Collection {
     pub fn scopes(&self) -> Vec<Option<&str>> {
         match &self.tenants {
             None => vec![None],
-            Some(tenants) => tenants.iter().map(|tenant| Some(tenant.as_str())).collect(),
+            Some(tenants) => tenants.iter().chain(&self.inactive).map(|tenant| Some(tenant.as_str())).collect(),
         }
     }
 }
@@ -65,7 +67,7 @@ struct Schema {
     classes: Option<Vec<Box<RawValue>>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Tenant {
     name: String,
@@ -88,16 +90,23 @@ pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found>
         hasher.update(class.text.get().as_bytes());
         artifacts.push(artifact(&class.name, "class.json", class.text.get().as_bytes().to_vec()));
         let tenants = if class.has_tenants {
-            let (all, text) = tenants_of(client, &class.name).await?;
-            artifacts.push(artifact(&class.name, "tenants.json", text));
+            let all = tenants_of(client, &class.name).await?;
             let asked = |tenant: &&Tenant| tenant_globs.as_ref().is_none_or(|globs| matches(globs, &tenant.name));
             let (active, cold): (Vec<&Tenant>, Vec<&Tenant>) = all.iter().filter(asked).partition(|tenant| tenant.is_active());
-            let cold = cold.into_iter().map(|tenant| format!("{}/{} ({})", class.name, tenant.name, tenant.activity_status));
-            match options.cold_tenants {
-                ColdTenants::Skip => skipped.extend(cold),
-                ColdTenants::Refuse | ColdTenants::Activate => refused.extend(cold),
+            let shown = |tenant: &Tenant| format!("{}/{} ({})", class.name, tenant.name, tenant.activity_status);
+            let mut to_activate = Vec::new();
+            for tenant in cold {
+                match options.cold_tenants {
+                    ColdTenants::Skip => skipped.push(shown(tenant)),
+                    ColdTenants::Activate if tenant.is_cold() => to_activate.push(tenant.name.clone()),
+                    ColdTenants::Refuse | ColdTenants::Activate => refused.push(shown(tenant)),
+                }
             }
-            Some(active.into_iter().map(|tenant| tenant.name.clone()).collect::<Vec<_>>())
+            let read: Vec<&Tenant> =
+                all.iter().filter(asked).filter(|tenant| tenant.is_active() || to_activate.contains(&tenant.name)).collect();
+            let text = serde_json::to_vec(&read).map_err(|error| EngineError::failed(format!("tenants: {error}")))?;
+            artifacts.push(artifact(&class.name, "tenants.json", text));
+            Some((active.into_iter().map(|tenant| tenant.name.clone()).collect::<Vec<_>>(), to_activate))
         } else {
             None
         };
@@ -105,8 +114,11 @@ pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found>
     }
     if !refused.is_empty() {
         let message = format!("{}: inactive tenants cannot be read: {}", client.name(), refused.join(", "));
-        return Err(EngineError::new(ExitClass::Refused, message)
-            .with_hint("activate them, or set `cold_tenants: skip` to leave them out; nothing was read"));
+        let hint = match options.cold_tenants {
+            ColdTenants::Activate => "offloaded tenants cannot be activated from here: load them, or set `cold_tenants: skip` to leave them out; nothing was read",
+            _ => "set `cold_tenants: activate` to activate them while they are read, or `skip` to leave them out; nothing was read",
+        };
+        return Err(EngineError::new(ExitClass::Refused, message).with_hint(hint));
     }
     let fingerprint = format!("weaviate {} {:x}", client.address(), HexOf(hasher.finalize().as_slice()));
     Ok(Found { collections, artifacts, skipped, fingerprint })
@@ -123,6 +135,10 @@ impl std::fmt::LowerHex for HexOf<'_> {
 impl Tenant {
     fn is_active(&self) -> bool {
         matches!(self.activity_status.as_str(), "HOT" | "ACTIVE" | "")
+    }
+
+    fn is_cold(&self) -> bool {
+        matches!(self.activity_status.as_str(), "COLD" | "INACTIVE")
     }
 }
 
@@ -185,18 +201,22 @@ async fn of_server(client: &Client) -> Result<Vec<Artifact>> {
     Ok(artifacts)
 }
 
-async fn tenants_of(client: &Client, class: &str) -> Result<(Vec<Tenant>, Vec<u8>)> {
+async fn tenants_of(client: &Client, class: &str) -> Result<Vec<Tenant>> {
     let path = format!("/schema/{class}/tenants");
     let failed = |fault: Fault| fault.about(about(client, &format!("reading the tenants of {class}")));
     let text = client.raw(reqwest::Method::GET, &path, None).await.map_err(failed)?;
     let mut tenants: Vec<Tenant> =
         serde_json::from_slice(&text).map_err(|error| failed(Fault::Refused(format!("unexpected answer: {error}"))))?;
     tenants.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok((tenants, text.to_vec()))
+    Ok(tenants)
 }
 
 /// Counts the objects, and finds the length of the vectors.
-async fn collection(client: &Client, class: Class, tenants: Option<Vec<String>>) -> Result<Collection> {
+async fn collection(client: &Client, class: Class, tenants: Option<(Vec<String>, Vec<String>)>) -> Result<Collection> {
+    let (tenants, inactive) = match tenants {
+        None => (None, Vec::new()),
+        Some((active, inactive)) => (Some(active), inactive),
+    };
     let scopes: Vec<Option<&str>> = match &tenants {
         None => vec![None],
         Some(tenants) => tenants.iter().map(|tenant| Some(tenant.as_str())).collect(),
@@ -219,7 +239,7 @@ async fn collection(client: &Client, class: Class, tenants: Option<Vec<String>>)
     let columns = columns_of(&class, &shapes);
     let (schema, roles) = schema_of(&columns);
     let dataset = Dataset { name: class.name.clone(), schema, roles, rows: Some(rows), bytes: None };
-    Ok(Collection { class, tenants, columns, dataset })
+    Ok(Collection { class, tenants, inactive, columns, dataset })
 }
 
 /// Adds the lengths of the vectors of the first objects.
@@ -227,7 +247,6 @@ async fn sample(client: &Client, class: &Class, tenant: Option<&str>, lengths: &
     let request = SearchRequest {
         collection: class.name.clone(),
         tenant: tenant.unwrap_or_default().to_owned(),
-        consistency_level: Some(consistency::ONE),
         properties: Some(PropertiesRequest::default()),
         metadata: Some(MetadataRequest { uuid: true, vector: true, ..MetadataRequest::default() }),
         limit: SAMPLE,

@@ -1,17 +1,19 @@
 //! A server as a source: collections as datasets, ranges of ids as splits.
 
+mod activate;
 mod discover;
 mod pages;
 mod ranges;
 mod read;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use datafusion::logical_expr::Expr;
 use futures::StreamExt;
 use restow_core::stage::{
-    Artifact, Dataset, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split, SplitStream,
+    Artifact, Dataset, Effects, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split, SplitStream,
 };
 use restow_core::{EngineError, ExitClass, Result};
 use restow_spec::pipeline::Component;
@@ -41,6 +43,7 @@ impl SourceFactory for Factory {
             artifacts: found.artifacts,
             skipped: found.skipped,
             fingerprint: found.fingerprint,
+            is_active: AtomicBool::new(false),
         }))
     }
 }
@@ -56,9 +59,19 @@ struct Weaviate {
     /// Tenants that are not read, as `Collection/tenant`.
     skipped: Vec<String>,
     fingerprint: String,
+    /// Whether the inactive tenants were activated.
+    is_active: AtomicBool,
 }
 
 impl Weaviate {
+    async fn activate(&self, effects: &Effects) -> Result<()> {
+        let inactive = self.collections.iter().filter(|collection| !collection.inactive.is_empty());
+        let tenants = inactive.map(|collection| (collection.class.name.clone(), collection.inactive.clone())).collect();
+        activate::activate(&self.client, tenants, effects).await?;
+        self.is_active.store(true, Relaxed);
+        Ok(())
+    }
+
     fn collection(&self, name: &str) -> Result<&Collection> {
         self.collections.iter().find(|collection| collection.class.name == name).ok_or_else(|| {
             EngineError::new(ExitClass::NotFound, format!("{} has no collection {name:?}", self.client.name()))
@@ -93,8 +106,21 @@ impl Source for Weaviate {
     }
 
     /// Nothing can be pinned on a server: the token only says when the scan began.
-    async fn acquire(&self) -> Result<Value> {
+    async fn acquire(&self, effects: &Effects) -> Result<Value> {
+        self.activate(effects).await?;
         Ok(json!({ "started": chrono::Utc::now(), "server": self.client.server().version }))
+    }
+
+    async fn clear(&self, effects: &Effects) -> Result<bool> {
+        activate::put_back(&self.client, effects.of_the_dead().await?, effects).await
+    }
+
+    async fn resume(&self, _token: &Value, effects: &Effects) -> Result<()> {
+        self.activate(effects).await
+    }
+
+    async fn release(&self, _token: &Value, effects: &Effects) -> Result<()> {
+        activate::put_back(&self.client, effects.own(), effects).await.map(drop)
     }
 
     /// What was read of a fuzzy scan stays as true as the rest of it.
@@ -106,6 +132,13 @@ impl Source for Weaviate {
         let collection = self.collection(&dataset.name)?;
         let mut splits = Vec::new();
         for tenant in collection.scopes() {
+            // A plan activates nobody: it cannot count what the run will.
+            if tenant.is_some_and(|tenant| collection.inactive.iter().any(|name| name == tenant)) && !self.is_active.load(Relaxed) {
+                let piece = Piece { tenant: tenant.map(str::to_owned), after: None, to: None, rows: None };
+                let payload = serde_json::to_value(&piece).map_err(|error| EngineError::failed(format!("split: {error}")))?;
+                splits.push(Split { id: format!("r{:05}", splits.len()), payload, rows: None, bytes: None });
+                continue;
+            }
             for piece in pieces(&self.client, &dataset.name, tenant, parallel).await? {
                 let payload = serde_json::to_value(&piece).map_err(|error| EngineError::failed(format!("split: {error}")))?;
                 let id = format!("r{:05}", splits.len());

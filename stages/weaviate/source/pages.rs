@@ -5,7 +5,7 @@ use prost::Message;
 use restow_core::Result;
 use restow_core::stage::Reject;
 
-use super::super::client::proto::{MetadataRequest, PropertiesRequest, SearchRequest, consistency};
+use super::super::client::proto::{MetadataRequest, PropertiesRequest, SearchRequest};
 use super::super::client::{Client, Fault};
 use super::super::columns::{Column, Content};
 use super::super::decode::{self, RestObject, RestPage, id_of};
@@ -91,7 +91,6 @@ impl PageRequest {
         SearchRequest {
             collection: self.class.clone(),
             tenant: self.tenant.clone(),
-            consistency_level: Some(consistency::ONE),
             limit,
             after: after.to_owned(),
             ..SearchRequest::default()

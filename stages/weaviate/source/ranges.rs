@@ -7,7 +7,7 @@ use restow_core::Result;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::super::client::proto::{MetadataRequest, PropertiesRequest, SearchRequest, consistency};
+use super::super::client::proto::{MetadataRequest, PropertiesRequest, SearchRequest};
 use super::super::client::Client;
 use super::super::decode::id_of;
 
@@ -99,7 +99,6 @@ async fn probe(
     let request = SearchRequest {
         collection: class.to_owned(),
         tenant: tenant.unwrap_or_default().to_owned(),
-        consistency_level: Some(consistency::ONE),
         properties: Some(PropertiesRequest::default()),
         metadata: Some(MetadataRequest { uuid: true, ..MetadataRequest::default() }),
         limit: PROBE,

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{OpenedPipeline, RunRequest, phases};
 use crate::error::{EngineError, Result};
 use crate::exec::receipt_of;
-use crate::stage::{Abandoned, Incoming, Receipt, Split};
+use crate::stage::{Abandoned, Effects, Incoming, Receipt, Split};
 
 /// What was asked, reduced to what decides whether two runs are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,7 @@ pub(super) async fn begin(
     opened: &OpenedPipeline,
     asked: &Asked,
     incoming: &Incoming,
+    effects: &Effects,
 ) -> Result<Begun> {
     let runs = opened.state.open_runs().await?;
     for (run, problem) in runs.damaged {
@@ -95,11 +96,11 @@ pub(super) async fn begin(
             request.progress.say(&format!("run {run} is not taken up: its source has changed since"));
         } else if !young(request, intent.created) {
             request.progress.say(&format!("run {run} is not taken up: it is older than `resume_within`"));
-        } else if let Some(begun) = take_up(request, opened, intent).await? {
+        } else if let Some(begun) = take_up(request, opened, intent, effects).await? {
             return Ok(begun);
         }
     }
-    new_run(request, opened, asked).await
+    new_run(request, opened, asked, effects).await
 }
 
 /// Whether `--fresh` means this run. What a pipeline left in a database is its own also after its file was changed.
@@ -113,11 +114,17 @@ fn young(request: &RunRequest<'_>, created: DateTime<Utc>) -> bool {
     age <= request.pipeline.resume_within_or_default()
 }
 
-async fn take_up(request: &RunRequest<'_>, opened: &OpenedPipeline, intent: Intent) -> Result<Option<Begun>> {
+async fn take_up(
+    request: &RunRequest<'_>,
+    opened: &OpenedPipeline,
+    intent: Intent,
+    effects: &Effects,
+) -> Result<Option<Begun>> {
     if !opened.source.still_valid(&intent.tokens).await? {
         request.progress.say(&format!("run {} is not taken up: its source has changed since", intent.run_id));
         return Ok(None);
     }
+    opened.source.resume(&intent.tokens, effects).await?;
     let mut splits: BTreeMap<String, Vec<Split>> = BTreeMap::new();
     for (dataset, frozen) in &intent.splits {
         let frozen = Vec::<Split>::deserialize(frozen).map_err(|error| {
@@ -139,8 +146,13 @@ async fn take_up(request: &RunRequest<'_>, opened: &OpenedPipeline, intent: Inte
     Ok(Some(Begun { intent, resumed: true, receipts, splits }))
 }
 
-async fn new_run(request: &RunRequest<'_>, opened: &OpenedPipeline, asked: &Asked) -> Result<Begun> {
-    let token = opened.source.acquire().await?;
+async fn new_run(
+    request: &RunRequest<'_>,
+    opened: &OpenedPipeline,
+    asked: &Asked,
+    effects: &Effects,
+) -> Result<Begun> {
+    let token = opened.source.acquire(effects).await?;
     let mut splits = BTreeMap::new();
     for dataset in opened.source.datasets().iter().filter(|dataset| request.selection.wants(&dataset.name)) {
         splits.insert(dataset.name.clone(), opened.source.splits(dataset, request.context.parallel).await?);

@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use chrono::Utc;
 use restow_spec::pipeline::{DatasetFailure, Pipeline};
-use restow_store::run_state::Outcome;
+use restow_store::run_state::{Outcome, WorkLock};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 pub use intent::{Asked, ask_hash};
@@ -25,7 +26,7 @@ use crate::error::{EngineError, ExitClass, Result};
 use crate::exec::{RejectBudget, RetryPolicy};
 use crate::plan::{compile_all, incoming};
 use crate::progress::Progress;
-use crate::stage::{CommitRequest, DatasetOutcome, OpenContext, Registry};
+use crate::stage::{CommitRequest, DatasetOutcome, Effects, Incoming, OpenContext, Registry};
 use datasets::Writing;
 use intent::Begun;
 
@@ -53,34 +54,60 @@ pub struct RunRequest<'a> {
 pub async fn run(request: RunRequest<'_>) -> Result<RunSummary> {
     let began = Instant::now();
     // A pipeline that does not fit its source must not leave a key and an empty repository behind.
-    let (opened, compiled) =
+    let (mut opened, mut compiled) =
         compile_all(request.pipeline, request.registry, &request.context, &request.selection).await?;
+    if opened.source.clear(&Effects::new(opened.state.clone())).await? {
+        request.progress.say("undid what a run that died had left on the source");
+        (opened, compiled) =
+            compile_all(request.pipeline, request.registry, &request.context, &request.selection).await?;
+    }
     let arriving = incoming(&opened, &compiled);
     let opened = opened::make_sink(opened, &request).await?;
     let asked = Asked::of(&request, &opened);
     let lock = phases::lock(&opened, &asked)?;
-    let begun = intent::begin(&request, &opened, &asked, &arriving).await?;
-    let writing = compile(&request, &opened, &begun).await?;
-    let work = phases::work(&request, &opened, &begun, &writing, lock).await?;
-    phases::before(&request, &opened, &work).await?;
+    let effects = Effects::new(opened.state.clone());
+    let ended = to_its_end(&request, &opened, &asked, &arriving, &effects, lock, began).await;
+    // Whether it went well or not. The snapshot stands in any case.
+    let token = ended.as_ref().map(|(_, token)| token.clone()).unwrap_or_default();
+    if let Err(error) = opened.source.release(&token, &effects).await {
+        request.progress.say(&format!("the source could not be released: {error}; the next run will try again"));
+    }
+    ended.map(|(summary, _)| summary)
+}
+
+/// Takes up or begins the run, and brings it to its end.
+async fn to_its_end(
+    request: &RunRequest<'_>,
+    opened: &OpenedPipeline,
+    asked: &Asked,
+    arriving: &Incoming,
+    effects: &Effects,
+    lock: Option<WorkLock>,
+    began: Instant,
+) -> Result<(RunSummary, Value)> {
+    let begun = intent::begin(request, opened, asked, arriving, effects).await?;
+    let writing = compile(request, opened, &begun).await?;
+    let work = phases::work(request, opened, &begun, &writing, lock).await?;
+    phases::before(request, opened, &work).await?;
     opened.sink.prepare(&work).await?;
-    let outcomes = datasets::write_all(&request, &opened, &begun, &writing).await?;
+    let outcomes = datasets::write_all(request, opened, &begun, &writing).await?;
     let failures = failures(&outcomes);
     if let Some(error) = verdict(request.pipeline.on_error.dataset, &outcomes, failures) {
         let safe = match opened.sink.run_state() {
             Some(_) => "nothing was committed; earlier snapshots are untouched",
-            None => "the target is not finished: it has no complete export; the source is untouched",
+            None => "the target is not finished; the source is untouched; run the same command again to go on",
         };
         return Err(if error.hint().is_some() { error } else { error.with_hint(safe) });
     }
-    phases::after(&request, &opened, &work, &outcomes).await?;
-    rejects::copy(&request, &opened, &outcomes, &work).await?;
-    let committed = commit(&request, &opened, &begun, &outcomes).await?;
+    phases::after(request, opened, &work, &outcomes).await?;
+    rejects::copy(request, opened, &outcomes, &work).await?;
+    let committed = commit(request, opened, &begun, &outcomes).await?;
     if opened.sink.run_state().is_none() {
         opened.state.outcome(&begun.intent.run_id, Outcome::Done).await?;
     }
-    release(&request, &opened, &begun).await;
-    Ok(RunSummary::of(&request, &writing, &begun, outcomes, committed, began.elapsed()).with_items(&work))
+    let token = begun.token();
+    let summary = RunSummary::of(request, &writing, &begun, outcomes, committed, began.elapsed()).with_items(&work);
+    Ok((summary, token))
 }
 
 /// Compiles everything and checks it against the target, before the first row is read.
@@ -189,12 +216,5 @@ async fn commit(
         request.progress.retry(&error, tries, pause);
         tokio::time::sleep(pause).await;
         tries += 1;
-    }
-}
-
-/// Gives up what the source pinned. The snapshot stands whether this succeeds or not.
-async fn release(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begun) {
-    if let Err(error) = opened.source.release(&begun.token()).await {
-        request.progress.say(&format!("the source could not be released: {error}; the run is complete"));
     }
 }

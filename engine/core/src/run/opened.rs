@@ -89,5 +89,11 @@ fn own_state(
     };
     let options = StoreOptions { environment: context.store_environment(), ..StoreOptions::default() };
     let keys = sink.keys().or_else(|| source.keys());
-    Ok(RunStateStore::at(location::open(&url, &options)?, keys.as_ref()))
+    let place = location::open(&url, &options)?;
+    // Runs under other keys, or none, have a place of their own: nobody finds what cannot be opened.
+    let place = match &keys {
+        Some(keys) => place.join(&format!("sealed-{}", keys.repository_id()))?,
+        None => place,
+    };
+    Ok(RunStateStore::at(place, keys.as_ref()))
 }

@@ -3,6 +3,7 @@
 
 mod context;
 mod database;
+mod effects;
 mod receipt;
 mod registry;
 mod row;
@@ -11,6 +12,7 @@ mod source;
 
 pub use context::{Connection, OpenContext};
 pub use database::{Database, Item, ItemDone, ItemReceipt, Phase, Undone, Work};
+pub use effects::Effects;
 pub use receipt::{Receipt, SplitCounts, StageFigures};
 pub use registry::Registry;
 pub use row::{RowContext, RowStageFactory, Rows};

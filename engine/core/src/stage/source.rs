@@ -13,7 +13,7 @@ use restow_spec::pipeline::Component;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::OpenContext;
+use super::{Effects, OpenContext};
 use crate::error::Result;
 use crate::record::Roles;
 
@@ -51,8 +51,25 @@ pub trait Source: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The source cannot pin.
-    async fn acquire(&self) -> Result<Value> {
+    async fn acquire(&self, _effects: &Effects) -> Result<Value> {
         Ok(Value::Null)
+    }
+
+    /// Undoes what dead runs have left on this server. The first call of a run; where it says that it did anything, the source is
+    /// opened anew, since what it found may have been of their making.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    async fn clear(&self, _effects: &Effects) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Makes ready again what `acquire` made ready, for a run that is taken up.
+    ///
+    /// # Errors
+    /// The source cannot be made ready.
+    async fn resume(&self, _token: &Value, _effects: &Effects) -> Result<()> {
+        Ok(())
     }
 
     /// Whether a token of an earlier attempt still stands for the same data. `false` voids the receipts of that cut.
@@ -78,11 +95,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// The split cannot be opened. Errors of the stream are retried by the engine where they say so.
     async fn read(&self, request: ReadRequest) -> Result<SplitStream>;
 
-    /// Gives up what `acquire` pinned.
+    /// Gives up what `acquire` pinned, and undoes the side effects of this run; also after a failure.
     ///
     /// # Errors
     /// The source cannot be reached; the run is not failed by it.
-    async fn release(&self, _token: &Value) -> Result<()> {
+    async fn release(&self, _token: &Value, _effects: &Effects) -> Result<()> {
         Ok(())
     }
 }

@@ -138,7 +138,8 @@ impl Location {
         } else {
             format!("{}/{relative}", self.url.trim_end_matches('/'))
         };
-        Ok(Self { root, url, ..self.clone() })
+        let folder = self.folder.as_ref().map(|folder| folder.join(relative));
+        Ok(Self { root, url, folder, ..self.clone() })
     }
 
     /// The path on the store of `relative`, a path below the root such as `keys/1.json`.

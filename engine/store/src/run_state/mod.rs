@@ -20,6 +20,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::container::EncryptedStore;
 use crate::keys::Keys;
@@ -31,8 +32,10 @@ use crate::repository::{
 };
 
 pub use records::{Claim, Intent, OpenRuns, Outcome, PutReceipt, Receipt, WorkLock};
-use records::{ClaimRecord, MarkRecord, OutcomeRecord, ReceiptRecord};
+use records::{ClaimRecord, EffectRecord, MarkRecord, OutcomeRecord, ReceiptRecord};
 
+/// Where side effects on servers are recorded. No run has that id: run ids begin with the time.
+const EFFECTS: &str = "runs/effects";
 /// Requests under way at once while state is read.
 const READS: usize = 8;
 
@@ -233,6 +236,39 @@ impl RunStateStore {
     pub async fn is_marked(&self, run_id: &str, mark: &str) -> Result<bool, RepositoryError> {
         let object = self.run_object(run_id, &format!("marks/{}.json", paths::escape(mark)))?;
         self.is_there(&object).await
+    }
+
+    /// Records a side effect on a server before it happens. Gives its name.
+    pub async fn record_effect(&self, effect: &Value) -> Result<String, RepositoryError> {
+        let name = random_hex().map_err(|e| RepositoryError::Internal { problem: e.to_string() })?;
+        let record = EffectRecord { format: FORMAT.to_owned(), effect: effect.clone() };
+        match self.create(&format!("{EFFECTS}/{name}.json"), &record).await? {
+            None => Ok(name),
+            Some(_) => Err(RepositoryError::Internal { problem: "a random name came twice".to_owned() }),
+        }
+    }
+
+    /// Records that a side effect is undone.
+    pub async fn end_effect(&self, name: &str) -> Result<(), RepositoryError> {
+        let record = EffectRecord { format: FORMAT.to_owned(), effect: Value::Null };
+        self.create(&format!("{EFFECTS}/{name}-undone.json"), &record).await.map(drop)
+    }
+
+    /// The side effects that nobody has undone, by their names.
+    pub async fn effects(&self) -> Result<Vec<(String, Value)>, RepositoryError> {
+        let listed = self.location.store.list_with_delimiter(Some(&self.location.path(EFFECTS)?)).await;
+        let found = listed.map_err(failed(&self.location, "list", EFFECTS))?;
+        let names: Vec<&str> = found.objects.iter().filter_map(|m| m.location.filename()?.strip_suffix(".json")).collect();
+        let mut effects = Vec::new();
+        for name in names.iter().filter(|name| !name.contains('-')) {
+            if names.contains(&format!("{name}-undone").as_str()) {
+                continue;
+            }
+            if let Some(record) = self.load::<EffectRecord>(&format!("{EFFECTS}/{name}.json")).await? {
+                effects.push(((*name).to_owned(), record.effect));
+            }
+        }
+        Ok(effects)
     }
 
     /// Records how a run ended. The first outcome stays: it is returned where there was one.

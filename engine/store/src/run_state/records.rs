@@ -133,6 +133,13 @@ pub(super) struct ClaimRecord {
     pub(super) nonce: String,
 }
 
+/// `runs/effects/<name>.json`, and with `-undone` where it is undone.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct EffectRecord {
+    pub(super) format: String,
+    pub(super) effect: Value,
+}
+
 /// `marks/<mark>.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct MarkRecord {
