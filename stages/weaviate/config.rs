@@ -77,9 +77,24 @@ pub(super) struct SourceOptions {
     /// What happens where a tenant is inactive and cannot be read. Default: refuse.
     #[serde(default)]
     pub cold_tenants: ColdTenants,
+    /// Whether the vectors of a collection have one length, as far as its first objects tell, or may differ. Default: found.
+    #[serde(default)]
+    pub vector_lengths: VectorLengths,
     /// What a page of objects should hold. Smaller pages take longer and need less memory. Default: 16MiB.
     #[serde(default = "page_bytes")]
     pub page_bytes: ByteSize,
+}
+
+/// Whether vectors have one length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum VectorLengths {
+    /// The first objects of every tenant are looked at; one of another length is a reject.
+    #[default]
+    Found,
+    /// Any length is taken, and the columns are lists of any length.
+    Varying,
 }
 
 /// What happens where a tenant is inactive.

@@ -185,7 +185,7 @@ fn fits(cell: Cell, shape: Shape, name: Option<&str>) -> Result<Cell, String> {
     };
     match shape {
         Shape::Fixed(length) if usize::try_from(length) != Ok(found) => Err(format!(
-            "{} has {found} dimensions, and those that were looked at first had {length}",
+            "{} has {found} dimensions, and those that were looked at first had {length}; `vector_lengths: varying` at the source takes any",
             name.map_or_else(|| "the vector".to_owned(), |name| format!("vector {name:?}"))
         )),
         _ => Ok(cell),

@@ -76,8 +76,12 @@ pub enum Command {
     Schema(SchemaArgs),
     /// Write a starter pipeline from an expression such as files/filter/repository
     Create(CreateArgs),
+    /// Back up a database into a repository, without a pipeline file
+    Backup(BackupArgs),
     /// Restore a snapshot with nothing but the repository and its key
     Restore(RestoreArgs),
+    /// Move what one database has into another, without a pipeline file
+    Migrate(MigrateArgs),
     /// Make a repository, or show what one is
     #[command(subcommand)]
     Repository(RepositoryCommand),
@@ -265,8 +269,65 @@ pub struct CreateArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  restow backup weaviate://localhost:8080 s3://vector-backups/prod --key-file prod.key
+  restow backup weaviate://localhost:8080 backups --create --key-file prod.key --from 'collections=[Doc, \"A*\"]'
+  restow backup weaviate://localhost:8080 backups --print > backup.yaml
+
+The key of an encrypted repository is taken from --key-file, else from RESTOW_KEY; the key of the database from WEAVIATE_API_KEY.
+Options of the source and of its connection are those of a pipeline file: `restow list weaviate` explains them.")]
+pub struct BackupArgs {
+    /// The database, such as weaviate://localhost:8080
+    #[arg(value_name = "DATABASE")]
+    pub source: String,
+    /// The repository: a path or a store URL
+    #[arg(value_name = "REPOSITORY")]
+    pub repository: String,
+    /// Set an option of the source or of its connection, as in a pipeline file; may be given several times
+    #[arg(long, value_name = "OPTION=VALUE", value_parser = variable)]
+    pub from: Vec<(String, String)>,
+    /// The file with the key of the repository
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Make the repository, and the key file, where there is none
+    #[arg(long)]
+    pub create: bool,
+    /// Print the pipeline that this command stands for, and do nothing
+    #[arg(long)]
+    pub print: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  restow migrate weaviate://old:8080 weaviate://new:8080
+  restow migrate weaviate://old:8080 weaviate://new:8080 --from 'collections=[Doc]' --into 'rename={ Doc: Article }'
+  restow migrate weaviate://old:8080 weaviate://new:8080 --into 'api_key=\"${secret:env:NEW_KEY}\"' --print > migrate.yaml
+
+Nothing that is at the target is overwritten unless --into says so: `restow list weaviate` explains the options.")]
+pub struct MigrateArgs {
+    /// The database to read, such as weaviate://localhost:8080
+    #[arg(value_name = "SOURCE")]
+    pub source: String,
+    /// The database to write
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+    /// Set an option of the source or of its connection, as in a pipeline file; may be given several times
+    #[arg(long, value_name = "OPTION=VALUE", value_parser = variable)]
+    pub from: Vec<(String, String)>,
+    /// Set an option of the target or of its connection
+    #[arg(long = "into", value_name = "OPTION=VALUE", value_parser = variable)]
+    pub into: Vec<(String, String)>,
+    /// Print the pipeline that this command stands for, and do nothing
+    #[arg(long)]
+    pub print: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
   restow restore backups --to out/
   restow restore s3://vector-backups/prod --to out/ --key-file recovery.key --snapshot 20260131T023000Z-k7q2mzx4ab --yes
+  restow restore backups --to weaviate://localhost:8080 --into 'rename={ Doc: DocRestored }'
   restow restore backups --to out/ --print > restore.yaml
 
 Needs no pipeline, no settings and no catalog. The key, or the recovery key, is taken from --key-file, else from the
@@ -276,9 +337,12 @@ pub struct RestoreArgs {
     /// The repository: a path or a store URL
     #[arg(value_name = "URL")]
     pub url: String,
-    /// The folder or store URL to write to; it must not hold an export yet
+    /// The folder or store URL to write to, which must not hold an export yet; or a database
     #[arg(long, value_name = "TARGET")]
     pub to: String,
+    /// Set an option of the target database, as in a pipeline file; may be given several times
+    #[arg(long = "into", value_name = "OPTION=VALUE", value_parser = variable)]
+    pub into: Vec<(String, String)>,
     /// A snapshot id, a unique beginning of one, or `latest`
     #[arg(long, default_value = "latest")]
     pub snapshot: String,

@@ -163,9 +163,12 @@ impl Draft<'_> {
         if let Some(of) = name.strip_prefix(TEXT_PREFIX) {
             return Ok(Use::DateText(of.to_owned()));
         }
+        // A property may be called like a column of ours, which then has another name.
+        let is_property = self.dataset.lineage.get(name).is_some_and(|origin| self.known(origin).is_some());
         match self.dataset.roles.get(name) {
             Role::Id => return Ok(Use::Id),
             Role::Tenant => return Ok(Use::Tenant),
+            _ if is_property => return self.property(field),
             _ if name == TENANT => return Ok(Use::Tenant),
             // The server makes both times itself; under another name they are properties.
             Role::CreatedAt | Role::UpdatedAt if self.is_own_time(name) => return Ok(Use::Nothing),

@@ -107,7 +107,8 @@ impl Sink for Target {
             let what = match &existing {
                 None => "is made",
                 Some(existing) => {
-                    check_existing(&self.client, &mapping, existing, phases::objects_of(&self.client, existing, &mapping.class).await?, self.options.mode)?;
+                    let (objects, _) = phases::objects_of(&self.client, existing, &mapping.class).await?;
+                    check_existing(&self.client, &mapping, existing, objects, self.options.mode)?;
                     if self.options.mode == config::Mode::Drop { "is removed and made anew" } else { "is there, and gets the objects" }
                 }
             };

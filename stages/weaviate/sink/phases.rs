@@ -24,22 +24,25 @@ const COUNTS: Phase = Phase { name: "counts", at_once: false };
 const ALIASES: Phase = Phase { name: "aliases", at_once: false };
 const STATES: Phase = Phase { name: "tenant states", at_once: false };
 
-/// Counts the objects of a class as it is.
-pub async fn objects_of(client: &Client, existing: &Value, class: &str) -> Result<u64> {
+/// Counts the objects of a class as it is, and says whether it has tenants that are inactive and cannot be counted.
+pub async fn objects_of(client: &Client, existing: &Value, class: &str) -> Result<(u64, bool)> {
     let about = |fault: Fault| fault.about(format!("{}: counting {class:?}", client.name()));
-    if !existing.pointer("/multiTenancyConfig/enabled").and_then(Value::as_bool).unwrap_or(false) {
-        return client.count(class, None).await.map_err(about);
+    if !has_tenants(existing) {
+        return Ok((client.count(class, None).await.map_err(about)?, false));
     }
-    let mut objects = 0;
+    let (mut objects, mut hidden) = (0, false);
     for tenant in schema::tenants(client, class).await? {
-        objects += match client.count(class, Some(&tenant)).await {
-            Ok(count) => count,
-            // An inactive tenant cannot be counted, and may well have objects.
-            Err(Fault::Refused(_)) => 1,
-            Err(fault) => return Err(about(fault)),
-        };
+        if tenant.is_active() {
+            objects += client.count(class, Some(&tenant.name)).await.map_err(about)?;
+        } else {
+            hidden = true;
+        }
     }
-    Ok(objects)
+    Ok((objects, hidden))
+}
+
+fn has_tenants(class: &Value) -> bool {
+    class.pointer("/multiTenancyConfig/enabled").and_then(Value::as_bool).unwrap_or(false)
 }
 
 impl Target {
@@ -53,12 +56,13 @@ impl Target {
         let Some(existing) = class_of(&self.client, &mapping.class).await? else {
             return done(&Surveyed::default());
         };
-        let objects = objects_of(&self.client, &existing, &mapping.class).await?;
+        let (objects, hidden) = objects_of(&self.client, &existing, &mapping.class).await?;
         check_existing(&self.client, mapping, &existing, objects, self.options.mode)?;
-        let tenants = if mapping.has_tenants { schema::tenants(&self.client, &mapping.class).await.unwrap_or_default() } else { Vec::new() };
+        let tenants = if has_tenants(&existing) { schema::tenants(&self.client, &mapping.class).await? } else { Vec::new() };
         let ids = if self.options.mode == Mode::Append && objects > 0 {
             let mut keys = Vec::new();
-            let scopes = if mapping.has_tenants { tenants.clone() } else { vec![String::new()] };
+            let active = tenants.iter().filter(|tenant| tenant.is_active()).map(|tenant| tenant.name.clone());
+            let scopes: Vec<String> = if mapping.has_tenants { active.collect() } else { vec![String::new()] };
             for tenant in &scopes {
                 let found = ids::all(&self.client, &mapping.class, tenant).await;
                 keys.extend(found.map_err(|fault| fault.about(format!("{}: reading the ids of {:?}", self.client.name(), mapping.class)))?);
@@ -67,7 +71,8 @@ impl Target {
         } else {
             None
         };
-        done(&Surveyed { class: Some(existing), objects, tenants, ids })
+        let tenants = tenants.into_iter().map(|tenant| tenant.name).collect();
+        done(&Surveyed { class: Some(existing), objects, hidden, tenants, ids })
     }
 
     /// The objects of the class now are those of before and those that the receipts name as new.
@@ -79,7 +84,7 @@ impl Target {
             new += spools_of(receipt)?.new;
         }
         let existing = class_of(&self.client, &mapping.class).await?.unwrap_or_default();
-        let now = objects_of(&self.client, &existing, &mapping.class).await?;
+        let (now, _) = objects_of(&self.client, &existing, &mapping.class).await?;
         if now == before + new {
             return Ok(ItemDone { done: now, value: json!({ "before": before, "new": new }), ..ItemDone::default() });
         }
@@ -176,7 +181,7 @@ impl Database for Target {
         for mapping in self.mappings(&work.incoming)? {
             let surveyed = Self::surveyed(work, &mapping.dataset)?;
             let touched = self.options.mode == Mode::Drop || self.options.conflicts.endangers();
-            if surveyed.class.is_some() && touched && (surveyed.objects > 0 || self.options.mode == Mode::Drop) {
+            if surveyed.class.is_some() && touched && (surveyed.objects > 0 || surveyed.hidden || self.options.mode == Mode::Drop) {
                 classes.push(mapping.class);
             }
         }

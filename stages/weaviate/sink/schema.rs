@@ -22,8 +22,11 @@ const REMOVED_AT_ONCE: usize = 500;
 pub struct Surveyed {
     /// The class as it was; none where it was absent.
     pub class: Option<Value>,
-    /// Its objects, over all tenants.
+    /// Its objects, over all tenants that are active.
     pub objects: u64,
+    /// Whether it has tenants that are not active: nobody can see what they hold.
+    #[serde(default)]
+    pub hidden: bool,
     /// Its tenants.
     #[serde(default)]
     pub tenants: Vec<String>,
@@ -46,7 +49,7 @@ pub fn check_existing(client: &Client, mapping: &Mapping, existing: &Value, obje
     match mode {
         Mode::Create => Err(EngineError::new(
             ExitClass::Refused,
-            format!("{} has a collection {:?} already, with {objects} objects", client.name(), mapping.class),
+            format!("{}: collection {:?} exists already, with {objects} objects", client.name(), mapping.class),
         )
         .with_hint(format!(
             "restore under another name with `rename: {{ {}: Name }}`, add to it with `mode: append`, or replace it with `mode: drop`; nothing was changed",
@@ -101,16 +104,42 @@ pub async fn make(client: &Client, mapping: &Mapping, surveyed: &Surveyed, mode:
         client.raw(Method::DELETE, &format!("/schema/{}", mapping.class), None).await.map_err(|fault| about(fault, "removing"))?;
         there = None;
     }
-    let Some(existing) = there else {
-        client.send(Method::POST, "/schema", &mapping.definition).await.map_err(|fault| about(fault, "creating"))?;
-        return Ok(ItemDone { done: 1, ..ItemDone::default() });
+    let (plain, added) = without_added_vectors(&mapping.definition);
+    let existing = match there {
+        None => {
+            client.send(Method::POST, "/schema", &plain).await.map_err(|fault| about(fault, "creating"))?;
+            class_of(client, &mapping.class).await?.unwrap_or(plain)
+        }
+        Some(existing) => existing,
     };
-    if surveyed.class.is_none() {
-        // Made by an earlier attempt of this run: the survey saw nothing, and nobody else holds the claim.
+    if surveyed.class.is_none() || mode == Mode::Drop {
+        // It may have been made by an earlier attempt of this run: the survey saw nothing, and nobody else holds the claim.
+        if let Some(added) = added {
+            add_vectors(client, mapping, existing, &added).await?;
+        }
         return Ok(ItemDone { done: 1, ..ItemDone::default() });
     }
     let done = add_properties(client, mapping, &existing, mapping.definition.get("properties")).await?;
     Ok(ItemDone { done, ..ItemDone::default() })
+}
+
+/// A class with one vector of its own and named ones beside it: the server makes it only in two steps, as it once came to be.
+fn without_added_vectors(definition: &Value) -> (Value, Option<Value>) {
+    let mut plain = definition.clone();
+    let has_own = definition.get("vectorIndexType").is_some() || definition.get("vectorIndexConfig").is_some();
+    let added = plain.as_object_mut().filter(|_| has_own).and_then(|map| map.shift_remove("vectorConfig"));
+    (plain, added)
+}
+
+async fn add_vectors(client: &Client, mapping: &Mapping, mut class: Value, added: &Value) -> Result<()> {
+    if class.get("vectorConfig").is_some_and(|there| there.as_object().is_some_and(|there| !there.is_empty())) {
+        return Ok(());
+    }
+    if let Some(map) = class.as_object_mut() {
+        map.insert("vectorConfig".to_owned(), added.clone());
+    }
+    let sent = client.send(Method::PUT, &format!("/schema/{}", mapping.class), &class).await;
+    sent.map(drop).map_err(|fault| fault.about(format!("{}: adding the named vectors of {:?}", client.name(), mapping.class)))
 }
 
 /// Adds the reference properties, now that every class is there.
@@ -142,23 +171,33 @@ async fn add_properties(client: &Client, mapping: &Mapping, existing: &Value, wa
     Ok(done)
 }
 
-#[derive(Deserialize)]
-struct Named {
-    name: String,
+/// A tenant at the target.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tenant {
+    pub name: String,
+    #[serde(default)]
+    activity_status: String,
+}
+
+impl Tenant {
+    /// Whether its objects can be read. Asking an inactive one may activate it.
+    pub fn is_active(&self) -> bool {
+        matches!(self.activity_status.as_str(), "HOT" | "ACTIVE" | "")
+    }
 }
 
 /// The tenants of a class.
-pub async fn tenants(client: &Client, class: &str) -> Result<Vec<String>> {
-    let found: Vec<Named> = client
+pub async fn tenants(client: &Client, class: &str) -> Result<Vec<Tenant>> {
+    client
         .get(&format!("/schema/{class}/tenants"))
         .await
-        .map_err(|fault| fault.about(format!("{}: reading the tenants of {class}", client.name())))?;
-    Ok(found.into_iter().map(|tenant| tenant.name).collect())
+        .map_err(|fault| fault.about(format!("{}: reading the tenants of {class}", client.name())))
 }
 
 /// Makes the tenants that are not there, active.
 pub async fn make_tenants(client: &Client, class: &str, wanted: &[String]) -> Result<u64> {
-    let there: HashSet<String> = tenants(client, class).await?.into_iter().collect();
+    let there: HashSet<String> = tenants(client, class).await?.into_iter().map(|tenant| tenant.name).collect();
     let missing: Vec<&String> = wanted.iter().filter(|tenant| !there.contains(*tenant)).collect();
     for part in missing.chunks(TENANTS_AT_ONCE) {
         let body: Vec<Value> = part.iter().map(|tenant| json!({ "name": tenant })).collect();

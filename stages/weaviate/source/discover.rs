@@ -13,12 +13,10 @@ use super::super::class::Class;
 use super::super::client::proto::{MULTI_FP32, MetadataRequest, PropertiesRequest, SearchRequest};
 use super::super::client::{Client, Fault};
 use super::super::columns::{Column, Shape, columns_of, schema_of};
-use super::super::config::{ColdTenants, SourceOptions};
+use super::super::config::{ColdTenants, SourceOptions, VectorLengths};
 
 /// Objects that are looked at for the length of their vectors, in each tenant.
 const SAMPLE: u32 = 100;
-/// Tenants in which they are looked at.
-const SAMPLED_TENANTS: usize = 50;
 /// What the server keeps beside collections, by the name of its artifact. Older servers lack some, and a key may lack the right.
 const OF_SERVER: [(&str, &str); 4] =
     [("meta.json", "/meta"), ("aliases.json", "/aliases"), ("roles.json", "/authz/roles"), ("users.json", "/users/db")];
@@ -110,7 +108,8 @@ pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found>
         } else {
             None
         };
-        collections.push(collection(client, class, tenants).await?);
+        let varying = options.vector_lengths == VectorLengths::Varying;
+        collections.push(collection(client, class, tenants, varying).await?);
     }
     if !refused.is_empty() {
         let message = format!("{}: inactive tenants cannot be read: {}", client.name(), refused.join(", "));
@@ -212,7 +211,12 @@ async fn tenants_of(client: &Client, class: &str) -> Result<Vec<Tenant>> {
 }
 
 /// Counts the objects, and finds the length of the vectors.
-async fn collection(client: &Client, class: Class, tenants: Option<(Vec<String>, Vec<String>)>) -> Result<Collection> {
+async fn collection(
+    client: &Client,
+    class: Class,
+    tenants: Option<(Vec<String>, Vec<String>)>,
+    varying: bool,
+) -> Result<Collection> {
     let (tenants, inactive) = match tenants {
         None => (None, Vec::new()),
         Some((active, inactive)) => (Some(active), inactive),
@@ -227,12 +231,14 @@ async fn collection(client: &Client, class: Class, tenants: Option<(Vec<String>,
         let failed = |fault: Fault| fault.about(about(client, &format!("counting {}", class.name)));
         rows += client.count(&class.name, *scope).await.map_err(failed)?;
     }
-    for scope in scopes.iter().take(SAMPLED_TENANTS) {
+    for scope in &scopes {
         sample(client, &class, *scope, &mut lengths).await?;
     }
+    // Each tenant has an index, and so a length, of its own: those that nobody can look at may have another.
+    let may_differ = varying || !inactive.is_empty();
     let shapes: Vec<Shape> = (0..class.vectors.len())
         .map(|index| match lengths.get(&index).map(Vec::as_slice) {
-            Some([length]) => Shape::Fixed(*length),
+            Some([length]) if !may_differ => Shape::Fixed(*length),
             _ => Shape::Varying,
         })
         .collect();

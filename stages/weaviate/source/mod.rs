@@ -89,6 +89,15 @@ impl Source for Weaviate {
             consistency.push_str("; inactive tenants left out: ");
             consistency.push_str(&self.skipped.join(", "));
         }
+        let inactive: Vec<String> = self
+            .collections
+            .iter()
+            .flat_map(|collection| collection.inactive.iter().map(|tenant| format!("{}/{tenant}", collection.class.name)))
+            .collect();
+        if !inactive.is_empty() {
+            consistency.push_str("; inactive tenants activated while they are read: ");
+            consistency.push_str(&inactive.join(", "));
+        }
         SourceIdentity {
             kind: config::NAME.to_owned(),
             address: format!("{} version {}", self.client.name(), self.client.server().version),
@@ -132,11 +141,9 @@ impl Source for Weaviate {
         let collection = self.collection(&dataset.name)?;
         let mut splits = Vec::new();
         for tenant in collection.scopes() {
-            // A plan activates nobody: it cannot count what the run will.
-            if tenant.is_some_and(|tenant| collection.inactive.iter().any(|name| name == tenant)) && !self.is_active.load(Relaxed) {
-                let piece = Piece { tenant: tenant.map(str::to_owned), after: None, to: None, rows: None };
-                let payload = serde_json::to_value(&piece).map_err(|error| EngineError::failed(format!("split: {error}")))?;
-                splits.push(Split { id: format!("r{:05}", splits.len()), payload, rows: None, bytes: None });
+            // A plan or a sample activates nobody, and reading an inactive tenant may do just that.
+            let inactive = tenant.is_some_and(|tenant| collection.inactive.iter().any(|name| name == tenant));
+            if inactive && !self.is_active.load(Relaxed) {
                 continue;
             }
             for piece in pieces(&self.client, &dataset.name, tenant, parallel).await? {

@@ -15,6 +15,7 @@ mod restore;
 mod run;
 mod schema;
 mod secret;
+mod shorthand;
 mod target;
 mod test;
 mod verify;
@@ -37,6 +38,8 @@ pub async fn dispatch(app: &App, command: Command) -> Result<u8, CliError> {
         Command::List(arguments) => list::list(app, &arguments),
         Command::Schema(arguments) => schema::schema(app, &arguments),
         Command::Create(arguments) => create::create(app, &arguments),
+        Command::Backup(arguments) => shorthand::backup(app, &arguments).await,
+        Command::Migrate(arguments) => shorthand::migrate(app, &arguments).await,
         Command::Restore(arguments) => restore::restore(app, &arguments).await,
         Command::Repository(RepositoryCommand::Create(arguments)) => repository::create(app, &arguments).await,
         Command::Repository(RepositoryCommand::Info(arguments)) => reading(repository::info(app, &arguments)).await,

@@ -1,23 +1,19 @@
 //! `restow restore`: the worst day. No pipeline, no settings, no catalog.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use restow_core::compile::Selection;
-use restow_spec::load::{LoadOptions, load};
+use restow_spec::catalogue::Kind;
 use restow_store::repository::{Manifest, Repository, SnapshotId, SnapshotStatus};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::catalog::snapshot_table;
-use super::run::{execute, report};
+use super::shorthand::{self, Database, quoted};
 use super::target::Target;
 use crate::app::App;
 use crate::args::RestoreArgs;
 use crate::ask;
-use crate::context::{self, Limits};
 use crate::error::CliError;
-use crate::exit;
 use crate::interrupt::interruptible;
 use crate::render::number::{bytes, counted};
 
@@ -32,31 +28,13 @@ pub async fn restore(app: &App, arguments: &RestoreArgs) -> Result<u8, CliError>
     }
     if arguments.print {
         target.name_key();
-        let text = pipeline_text(&target, &arguments.snapshot, arguments);
-        app.console.result("pipeline", &json!({ "text": text }), || text.clone());
-        return Ok(exit::DONE);
+        let text = pipeline_text(app, &target, &arguments.snapshot, arguments)?;
+        return shorthand::run(app, &text, FILE, true, Arc::clone(&target.environment)).await;
     }
     let (id, manifest) = interruptible(survey(app, &mut target, arguments), super::ONLY_READ, "").await?;
-    let text = pipeline_text(&target, id.as_str(), arguments);
+    let text = pipeline_text(app, &target, id.as_str(), arguments)?;
     agree(app, &id, &manifest, arguments)?;
-    let vars = BTreeMap::new();
-    let options = LoadOptions {
-        catalogue: app.registry.catalogue(),
-        env: target.environment.as_ref(),
-        vars: &vars,
-        unset_is_error: true,
-    };
-    let (pipeline, diagnostics) = load(FILE, &text, &options);
-    app.console.diagnostics(&diagnostics);
-    let Some(pipeline) = pipeline else {
-        return Err(CliError::Diagnostics { errors: "errors".into(), files: "the pipeline of this command".into() });
-    };
-    let settings = context::no_settings(app.environment.as_ref())?;
-    let limits = Limits::of(&settings);
-    let context = context::open_context(pipeline.connections.clone(), Arc::clone(&target.environment), limits);
-    let summary = execute(app, &pipeline, context, Selection::default(), false).await?;
-    report(app, &summary, 1);
-    Ok(exit::of_status(summary.status))
+    shorthand::run(app, &text, FILE, false, Arc::clone(&target.environment)).await
 }
 
 /// Opens the repository and finds the snapshot; shows what else there is, where the store can list.
@@ -110,10 +88,22 @@ fn agree(app: &App, id: &SnapshotId, manifest: &Manifest, arguments: &RestoreArg
 }
 
 /// The pipeline that the command stands for.
-fn pipeline_text(target: &Target, snapshot: &str, arguments: &RestoreArgs) -> String {
-    let mut text = String::from(
-        "# yaml-language-server: $schema=../schemas/pipeline.schema.json\nversion: 1\nname: restore\nstages:\n",
-    );
+fn pipeline_text(app: &App, target: &Target, snapshot: &str, arguments: &RestoreArgs) -> Result<String, CliError> {
+    let catalogue = app.registry.catalogue();
+    let database = match Database::scheme(catalogue, Kind::Sink, &arguments.to) {
+        Some(_) => Some(Database::at(app, Kind::Sink, &arguments.to, &arguments.into)?),
+        None if arguments.into.is_empty() => None,
+        None => {
+            let message = format!("--into is for databases, and {:?} is a place for files", arguments.to);
+            return Err(CliError::usage(message, "leave it out"));
+        }
+    };
+    let mut text = format!("{}name: restore\n", shorthand::HEAD);
+    if let Some(database) = &database {
+        text.push_str("connections:\n");
+        database.connection(&mut text, "target");
+    }
+    text.push_str("stages:\n");
     let _ = writeln!(text, "  - source:\n      repository:\n        url: {}", quoted(target.url()));
     let _ = writeln!(text, "        snapshot: {}", quoted(snapshot));
     if arguments.allow_partial {
@@ -125,21 +115,11 @@ fn pipeline_text(target: &Target, snapshot: &str, arguments: &RestoreArgs) -> St
         let value = if value.starts_with("${secret:") { Value::from(value).to_string() } else { quoted(value) };
         let _ = writeln!(text, "        unlock: {{ {name}: {value} }}");
     }
-    let _ = writeln!(text, "  - sink:\n      files:\n        path: {}", quoted(&arguments.to));
-    text
-}
-
-/// A text of the user's as a YAML scalar that is not interpolated.
-fn quoted(text: &str) -> String {
-    Value::from(text.replace('$', "$$")).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_quoted() {
-        assert_eq!(quoted("a: \"b\" ${env:X}"), r#""a: \"b\" $${env:X}""#);
+    match &database {
+        Some(database) => database.stage(&mut text, "target"),
+        None => {
+            let _ = writeln!(text, "  - sink:\n      files:\n        path: {}", quoted(&arguments.to));
+        }
     }
+    Ok(text)
 }

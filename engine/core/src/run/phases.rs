@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::datasets::Writing;
 use super::intent::Begun;
 use super::{Asked, OpenedPipeline, RunRequest, safety};
-use crate::error::{EngineError, Result};
+use crate::error::{EngineError, ExitClass, Result};
 use crate::exec::RetryPolicy;
 use crate::plan::incoming;
 use crate::stage::{Database, DatasetOutcome, Incoming, Item, ItemDone, ItemReceipt, Phase, Reject, Work};
@@ -91,11 +91,22 @@ pub(super) async fn items_of(state: &RunStateStore, run: &str) -> Result<Vec<Ite
 /// Everything that precedes the rows. What would be overwritten is kept after the survey, before the first change.
 pub(super) async fn before(request: &RunRequest<'_>, opened: &OpenedPipeline, work: &Work) -> Result<()> {
     let Some(database) = opened.sink.database() else { return Ok(()) };
-    for (number, phase) in database.before().iter().enumerate() {
-        items(request, database, *phase, work).await?;
-        if number == 0 {
-            safety::keep(request, database, work).await?;
+    let mut phases = database.before().iter();
+    if let Some(survey) = phases.next() {
+        let mut seen = items(request, database, *survey, work).await;
+        if seen.is_ok() {
+            seen = safety::keep(request, database, work).await;
         }
+        if let Err(error) = seen {
+            // Refused before anything was changed: there is nothing to go on with.
+            if !matches!(error.class(), ExitClass::Unreachable | ExitClass::Interrupted | ExitClass::LostRace) {
+                work.state.outcome(&work.run, Outcome::Abandoned).await?;
+            }
+            return Err(error);
+        }
+    }
+    for phase in phases {
+        items(request, database, *phase, work).await?;
     }
     Ok(())
 }
