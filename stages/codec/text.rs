@@ -93,17 +93,24 @@ pub(super) fn means<T: fmt::LowerExp + fmt::Display>(text: &str, float: T) -> bo
 /// Whether the text is a shortest decimal of this float. As [`means`], but where the float lies exactly half-way between
 /// two decimals either counts: printers choose differently, and both read back as the same float.
 pub(super) fn is_shortest(text: &str, float: f32) -> bool {
-    means(text, float) || is_half_way(text, float).unwrap_or(false)
+    let reads = || text.parse::<f32>().is_ok_and(|read| read.to_bits() == float.to_bits());
+    means(text, float) || (is_half_way(text, f64::from(float)).unwrap_or(false) && reads())
 }
 
-/// Whether the float is exactly half a unit of the text's last digit away from the text, and the text reads as it.
-fn is_half_way(text: &str, float: f32) -> Option<bool> {
-    let exact = Decimal::parse(&format!("{:.23e}", f64::from(float)))?;
-    let read: f32 = text.parse().ok()?;
+/// As [`is_shortest`], for the text of a 32-bit float that was widened to 64 bits before it was written.
+pub(super) fn is_shortest_wide(text: &str, float: f32) -> bool {
+    let wide = f64::from(float);
+    let reads = || text.parse::<f64>().is_ok_and(|read| read.to_bits() == wide.to_bits());
+    means(text, wide) || (is_half_way(text, wide).unwrap_or(false) && reads())
+}
+
+/// Whether a 32-bit float is exactly half a unit of the text's last digit away from the text.
+fn is_half_way(text: &str, float: f64) -> Option<bool> {
+    let exact = Decimal::parse(&format!("{float:.23e}"))?;
     let text = Decimal::parse(text)?;
     let apart = (text.number()? * 10).abs_diff(exact.number()?);
     let aligned = text.exponent.checked_sub(1)? == exact.exponent && text.negative == exact.negative;
-    Some(aligned && apart == 5 && read.to_bits() == float.to_bits())
+    Some(aligned && apart == 5)
 }
 
 /// Whether the text is a number in JSON's grammar.
@@ -291,6 +298,9 @@ mod tests {
         assert!(means("0.06502265", 0.06502265_f32) && !means("0.06502264738082886", 0.06502265_f32));
         assert!(means("0.06502264738082886", f64::from(0.06502265_f32)));
         // A float half-way between two decimals of eight digits.
+        // Exactly 0.71692657470703125: the shortest texts of 64 bits are two.
+        assert!(is_shortest_wide("0.7169265747070312", 0.716_926_57_f32) && is_shortest_wide("0.7169265747070313", 0.716_926_57_f32));
+        assert!(!is_shortest_wide("0.71692657470703", 0.716_926_57_f32) && !is_shortest_wide("0.1", 0.1_f32));
         assert!(is_shortest("-0.051757812", -0.051757812_f32) && is_shortest("-0.051757813", -0.051757812_f32));
         assert!(!is_shortest("16.285384", 16.285383_f32) && !is_shortest("-0.051757814", -0.051757812_f32));
         assert!(!is_shortest("-0.0517578125", -0.051757812_f32) && !is_shortest("0.06502264738082886", 0.06502265_f32));

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 
-use super::class::Kind;
+use super::class::{Kind, VectorIndex};
 use super::client::proto::{self, ListKind, SearchResult};
 use super::columns::{Column, Content, Shape};
+use super::native::Object;
 use super::rows::Cell;
 use crate::codec::text::parse_timestamp;
 
@@ -231,6 +232,68 @@ pub fn of_rest(columns: &[Column], object: &mut RestObject, tenant: &str) -> Res
     Ok(cells)
 }
 
+/// The row of an object of a native backup.
+///
+/// # Errors
+/// A value does not fit its column; says which.
+pub fn of_native(columns: &[Column], stored: Object, id: &str, tenant: &str) -> Result<Vec<Cell>, String> {
+    let properties: Option<HashMap<String, Box<RawValue>>> =
+        serde_json::from_str(&stored.properties).map_err(|error| format!("its properties cannot be read: {error}"))?;
+    let object = RestObject {
+        id: id.to_owned(),
+        creation_time_unix: stored.created_ms,
+        last_update_time_unix: stored.updated_ms,
+        properties,
+        vector: None,
+        vectors: None,
+    };
+    let shapes = columns.iter().filter_map(|column| match &column.content {
+        Content::Vector(vector, shape) => Some((vector, *shape)),
+        _ => None,
+    });
+    let mut vectors = Vec::new();
+    for (vector, shape) in shapes {
+        vectors.push(fits(native_vector(vector, &stored)?, shape, vector.name.as_deref())?);
+    }
+    let mut object = object;
+    let mut cells = of_rest(columns, &mut object, tenant)?;
+    let places = columns.iter().zip(&mut cells).filter(|(column, _)| matches!(column.content, Content::Vector(..)));
+    for ((_, cell), vector) in places.zip(vectors) {
+        *cell = vector;
+    }
+    Ok(cells)
+}
+
+fn native_vector(vector: &VectorIndex, stored: &Object) -> Result<Cell, String> {
+    let single = |values: &Vec<f32>| if values.is_empty() { Cell::Absent } else { Cell::Vector(floats(values)) };
+    Ok(match &vector.name {
+        None => stored.vector.as_ref().map_or(Cell::Absent, single),
+        Some(name) if vector.multi => match stored.multi_vectors.get(name) {
+            Some(rows) => several(rows)?,
+            None => Cell::Absent,
+        },
+        Some(name) => stored.vectors.get(name).map_or(Cell::Absent, single),
+    })
+}
+
+/// The length of a vector of a stored object, where it has one.
+pub fn native_length(vector: &VectorIndex, stored: &Object) -> Option<i32> {
+    let length = match native_vector(vector, stored).ok()? {
+        Cell::Vector(bytes) => bytes.len() / 4,
+        Cell::Rows(_, length) => length,
+        _ => return None,
+    };
+    i32::try_from(length).ok()
+}
+
+fn several(rows: &[Vec<f32>]) -> Result<Cell, String> {
+    let Some(length) = rows.first().map(Vec::len) else { return Ok(Cell::Absent) };
+    if rows.iter().any(|row| row.len() != length) {
+        return Err("the vectors of one value have several lengths".to_owned());
+    }
+    Ok(Cell::Rows(floats(&rows.concat()), length))
+}
+
 fn json_vector(text: &str, multi: bool) -> Result<Cell, String> {
     let wrong = |error: serde_json::Error| format!("a vector cannot be read: {error}");
     if !multi {
@@ -238,11 +301,7 @@ fn json_vector(text: &str, multi: bool) -> Result<Cell, String> {
         return Ok(if values.is_empty() { Cell::Absent } else { Cell::Vector(floats(&values)) });
     }
     let rows: Vec<Vec<f32>> = serde_json::from_str(text).map_err(wrong)?;
-    let Some(length) = rows.first().map(Vec::len) else { return Ok(Cell::Absent) };
-    if rows.iter().any(|row| row.len() != length) {
-        return Err("the vectors of one value have several lengths".to_owned());
-    }
-    Ok(Cell::Rows(floats(&rows.concat()), length))
+    several(&rows)
 }
 
 fn floats(values: &[f32]) -> Bytes {

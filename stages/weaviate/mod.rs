@@ -1,11 +1,13 @@
 //! Weaviate as a source (backup, export, query) and as a sink (restore, import). Facts about the server: its own sources at the
 //! versions 1.27 to 1.39, and experiments with them.
 
+mod backup;
 mod class;
 mod client;
 mod columns;
 mod config;
 mod decode;
+mod native;
 mod rows;
 mod sink;
 mod source;
@@ -44,6 +46,21 @@ pub fn register(registry: &mut Registry) {
             check: config::check_source,
         },
         Arc::new(source::Factory),
+    );
+    registry.add_source(
+        ComponentInfo {
+            kind: Kind::Source,
+            name: backup::NAME,
+            summary: "reads a backup that Weaviate itself has made, from its files, without a server",
+            example: "path: backups/nightly\n",
+            schema: schema_for!(backup::BackupOptions),
+            byte_sink: false,
+            codecs: None,
+            verifies: &[],
+            bytes_source: true,
+            check: backup::check,
+        },
+        Arc::new(backup::Factory),
     );
     registry.add_sink(
         ComponentInfo {

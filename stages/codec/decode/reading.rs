@@ -285,7 +285,7 @@ impl Float {
         };
         let exact = match self.written {
             Written::Shortest => text::is_shortest(number, value),
-            Written::Wide => text::means(number, f64::from(value)),
+            Written::Wide => text::is_shortest_wide(number, value),
             Written::Rounded => true,
         };
         value.is_finite().then_some((value, exact))

@@ -253,7 +253,7 @@ impl Arrays {
                 if self.shortest || self.wide {
                     let value: f32 = raw.parse().unwrap_or(f32::INFINITY);
                     self.shortest = self.shortest && value.is_finite() && text::is_shortest(raw, value);
-                    self.wide = self.wide && value.is_finite() && text::means(raw, f64::from(value));
+                    self.wide = self.wide && value.is_finite() && text::is_shortest_wide(raw, value);
                 }
             }
         }
@@ -270,8 +270,13 @@ impl Arrays {
         if self.strings > 0 {
             return Some(Resolved::of(name, list_of(DataType::Utf8)));
         }
-        let (item, _) = self.numbers.resolve().filter(|(_, inexact)| !inexact)?;
-        match self.length.filter(|length| *length >= MIN_VECTOR && self.nulls == 0 && self.numbers.floats > 0) {
+        let (item, inexact) = self.numbers.resolve()?;
+        let length = self.length.filter(|length| *length >= MIN_VECTOR && self.nulls == 0 && self.numbers.floats > 0);
+        // A number half-way between two texts is not printed as the one that was read, and is the same 32-bit float.
+        if inexact && !(length.is_some() && (self.shortest || self.wide)) {
+            return None;
+        }
+        match length {
             Some(length) => self.vector(name, i32::try_from(length).ok()?),
             None => Some(Resolved::of(name, list_of(item))),
         }

@@ -60,7 +60,7 @@ impl Client {
         let authority = options.ca_file.as_deref().map(|file| read(&context.directory.join(file))).transpose()?;
         let http = rest::client(authority.as_deref())?;
         let channel = channel(&address, authority)?;
-        let meta = Meta { version: String::new(), modules: serde_json::Value::Null, message_limit: None };
+        let meta = Meta { version: String::new(), message_limit: None };
         let client = Self { inner: Arc::new(Inner { address, http, channel, bearer, meta }) };
         let meta = client.meta().await?;
         let inner = Arc::into_inner(client.inner).ok_or_else(|| EngineError::failed("a client was shared too early"))?;

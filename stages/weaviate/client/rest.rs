@@ -16,9 +16,6 @@ use super::{CONNECT_TIMEOUT, Client, Fault, TIMEOUT};
 pub struct Meta {
     /// Its version, for example `1.39.2`.
     pub version: String,
-    /// Its modules by name.
-    #[serde(default)]
-    pub modules: Value,
     /// The most bytes of one gRPC message, where it says so.
     #[serde(default, rename = "grpcMaxMessageSize")]
     pub message_limit: Option<usize>,
