@@ -133,6 +133,7 @@ impl Opened {
                 .map_err(|error| EngineError::new(ExitClass::Tampered, format!("the definition of {:?}: {error}", found.name)))?;
             let class = Class::parse(text).map_err(|what| EngineError::failed(format!("{}: {what}", folder.display())))?;
             artifacts.push(artifact(&class.name, "class.json", found.schema.clone().into_bytes()));
+            artifacts.push(artifact(&class.name, "sharding.json", found.sharding_state.clone().into_bytes()));
             if found.tenants {
                 let kept = found.shards.iter().filter(|shard| !shard.nodes.is_empty());
                 let tenants: Vec<Value> = kept.map(|shard| json!({ "name": shard.name, "activityStatus": shard.status })).collect();
@@ -227,9 +228,16 @@ fn shapes(
 #[async_trait]
 impl Source for Opened {
     fn identity(&self) -> SourceIdentity {
+        let backup = &self.backup;
+        let base = backup.base.as_ref().map(|base| format!(", an increment of {base}")).unwrap_or_default();
         let mut consistency = format!(
-            "as Weaviate's own backup {} of version {}: each shard as it was at some moment between {} and {}",
-            self.backup.id, self.backup.server_version, self.backup.started_at, self.backup.completed_at
+            "as Weaviate's own backup {}{base} ({}, version {}, nodes {}): each shard as it was at some moment between {} and {}",
+            backup.id,
+            backup.compression.name(),
+            backup.server_version,
+            backup.nodes.join(", "),
+            backup.started_at,
+            backup.completed_at
         );
         if !self.absent.is_empty() {
             consistency.push_str("; not in the backup: ");

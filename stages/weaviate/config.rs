@@ -135,6 +135,10 @@ pub(super) struct SinkOptions {
     /// Needed by `mode: drop`, and by `conflicts: overwrite` and `merge`, where there are objects. Default: the run is refused.
     #[serde(default)]
     pub safety: Option<Safety>,
+    /// Whether to make the roles of the source that the target lacks. Users and their keys cannot be made: a server tells nobody
+    /// its keys. Default: false.
+    #[serde(default)]
+    pub roles: bool,
     /// What a request with objects should hold, in bytes. Default: 4MiB.
     #[serde(default = "batch_bytes")]
     pub batch_bytes: ByteSize,

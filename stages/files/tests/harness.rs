@@ -226,12 +226,12 @@ pub(super) fn snapshot() -> SnapshotId {
 
 /// Side effects of a run with its state in memory.
 pub(super) fn effects() -> Effects {
-    Effects::new(RunStateStore::at(location::open("memory:", &StoreOptions::default()).unwrap(), None))
+    Effects::new(RunStateStore::at(location::open("memory:work", &StoreOptions::default()).unwrap(), None))
 }
 
 /// A run of these datasets, with its state in memory.
 pub(super) fn work(run: &str, datasets: &[SinkDataset]) -> Arc<Work> {
-    let place = location::open("memory:", &StoreOptions::default()).unwrap();
+    let place = location::open("memory:work", &StoreOptions::default()).unwrap();
     let incoming = Incoming { datasets: datasets.to_vec(), artifacts: Vec::new() };
     Arc::new(Work::new(run.to_owned(), snapshot(), incoming, RunStateStore::at(place, None), Arc::default()))
 }

@@ -43,7 +43,8 @@ impl Compression {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// As the descriptor names it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Zstd => "zstd",
             Self::Gzip => "gzip",

@@ -41,6 +41,7 @@ pub use self::chunk::Compression;
 use self::descriptor::{AliasEntry, ClassFile, Common, GlobalFile, NODE, NodeFile, NodeStatus, ShardingState};
 pub use self::error::{NativeError, Result};
 pub use self::extract::Extracted;
+#[cfg(test)]
 pub use self::merge::Objects;
 pub use self::object::Object;
 use self::place::{Node, Place, PlacedShard};
@@ -181,6 +182,7 @@ impl Backup {
     ///
     /// # Errors
     /// Those of the two.
+    #[cfg(test)]
     pub fn objects(&self, class: &str, shard: &str, work: &Path) -> Result<Objects> {
         self.extract(class, &[shard], None, work)?.objects(shard)
     }

@@ -22,6 +22,7 @@ const TENANTS: Phase = Phase { name: "tenants", at_once: false };
 const REFERENCES: Phase = Phase { name: "references", at_once: true };
 const COUNTS: Phase = Phase { name: "counts", at_once: false };
 const ALIASES: Phase = Phase { name: "aliases", at_once: false };
+const ROLES: Phase = Phase { name: "roles", at_once: false };
 const STATES: Phase = Phase { name: "tenant states", at_once: false };
 
 /// Counts the objects of a class as it is, and says whether it has tenants that are inactive and cannot be counted.
@@ -134,7 +135,7 @@ impl Database for Target {
     }
 
     fn after(&self) -> &'static [Phase] {
-        &[REFERENCES, COUNTS, ALIASES, STATES]
+        &[REFERENCES, COUNTS, ALIASES, ROLES, STATES]
     }
 
     async fn items(&self, phase: &str, work: &Work) -> Result<Vec<Item>> {
@@ -145,6 +146,10 @@ impl Database for Target {
             let Some(artifact) = work.incoming.artifact("server", "aliases.json") else { return Ok(Vec::new()) };
             return Ok(schema::alias_items(&artifact.bytes, &self.mappings(&work.incoming)?));
         }
+        if phase == ROLES.name {
+            let artifact = work.incoming.artifact("server", "roles.json").filter(|_| self.options.roles);
+            return Ok(artifact.map(|artifact| schema::role_items(&artifact.bytes)).unwrap_or_default());
+        }
         if phase == COUNTS.name {
             // A dataset that failed has no receipts, and its count says nothing.
             let written: Vec<String> = work.rows().into_iter().map(|receipt| receipt.dataset).collect();
@@ -154,6 +159,9 @@ impl Database for Target {
     }
 
     async fn item(&self, phase: &str, item: &Item, work: &Work) -> Result<ItemDone> {
+        if phase == ROLES.name {
+            return schema::make_role(&self.client, item).await;
+        }
         let mapping = self.mapping_of(work, &item.dataset)?;
         match phase {
             phase if phase == SURVEY.name => self.survey(&mapping, work).await,

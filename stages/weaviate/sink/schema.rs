@@ -270,6 +270,48 @@ pub async fn make_alias(client: &Client, item: &Item) -> Result<ItemDone> {
     }
 }
 
+/// Roles that every server has.
+const BUILT_IN: [&str; 4] = ["admin", "viewer", "root", "read-only"];
+
+/// The roles of the source as items.
+pub fn role_items(artifact: &[u8]) -> Vec<Item> {
+    let roles: Vec<Value> = serde_json::from_slice(artifact).unwrap_or_default();
+    let items = roles.into_iter().filter_map(|role| {
+        let name = role.get("name")?.as_str()?.to_owned();
+        (!BUILT_IN.contains(&name.as_str())).then(|| Item { dataset: "server".to_owned(), id: name, payload: role })
+    });
+    items.collect()
+}
+
+/// Makes a role. One that is there stays as it is; where it is another, that is reported.
+pub async fn make_role(client: &Client, item: &Item) -> Result<ItemDone> {
+    let about = |fault: Fault| fault.about(format!("{}: role {:?}", client.name(), item.id));
+    let refused = |reason: String| {
+        let reject = Reject { place: format!("role {}", item.id), reason, row: Some(item.payload.to_string()) };
+        Ok(ItemDone { rejects: vec![reject], ..ItemDone::default() })
+    };
+    match client.get::<Value>(&format!("/authz/roles/{}", item.id)).await {
+        Ok(there) if permissions(&there) == permissions(&item.payload) => return Ok(ItemDone { done: 1, ..ItemDone::default() }),
+        Ok(_) => return refused("it is there already, with other permissions".to_owned()),
+        Err(Fault::Missing(_)) => {}
+        Err(Fault::Refused(reason)) => return refused(reason),
+        Err(fault) => return Err(about(fault)),
+    }
+    match client.send(Method::POST, "/authz/roles", &item.payload).await {
+        Ok(_) => Ok(ItemDone { done: 1, ..ItemDone::default() }),
+        Err(Fault::Refused(reason) | Fault::Missing(reason)) => refused(reason),
+        Err(fault) => Err(about(fault)),
+    }
+}
+
+/// The permissions of a role in an order of their own: the server gives them in any.
+fn permissions(role: &Value) -> Vec<String> {
+    let list = role.get("permissions").and_then(Value::as_array);
+    let mut texts: Vec<String> = list.into_iter().flatten().map(Value::to_string).collect();
+    texts.sort_unstable();
+    texts
+}
+
 /// Removes objects by their ids, those of one tenant.
 pub async fn remove(client: &Client, class: &str, tenant: &str, ids: &[uuid::Uuid]) -> Result<()> {
     let scope = if tenant.is_empty() { String::new() } else { format!("?tenant={tenant}") };
