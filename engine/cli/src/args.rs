@@ -269,14 +269,14 @@ pub struct CreateArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  restow backup weaviate://localhost:8080 s3://vector-backups/prod --key-file prod.key
-  restow backup weaviate://localhost:8080 backups --create --key-file prod.key --from 'collections=[Doc, \"A*\"]'
-  restow backup weaviate://localhost:8080 backups --print > backup.yaml
+  restow backup DB://localhost:8080 s3://vector-backups/prod --key-file prod.key
+  restow backup DB://localhost:8080 backups --create --key-file prod.key --from 'collections=[Doc, \"A*\"]'
+  restow backup DB://localhost:8080 backups --print > backup.yaml
 
-The key of an encrypted repository is taken from --key-file, else from RESTOW_KEY; the key of the database from WEAVIATE_API_KEY.
-Options of the source and of its connection are those of a pipeline file: `restow list weaviate` explains them.")]
+DB is the name of a database as `restow list` has it. The key of an encrypted repository is taken from --key-file, else from RESTOW_KEY; that of
+the database from DB_API_KEY, in capitals. Options of the source and of its connection are those of a pipeline file: `restow list DB` explains them.")]
 pub struct BackupArgs {
-    /// The database, such as weaviate://localhost:8080
+    /// The database: DB://host:port
     #[arg(value_name = "DATABASE")]
     pub source: String,
     /// The repository: a path or a store URL
@@ -299,16 +299,17 @@ pub struct BackupArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  restow migrate weaviate://old:8080 weaviate://new:8080
-  restow migrate weaviate://old:8080 weaviate://new:8080 --from 'collections=[Doc]' --into 'rename={ Doc: Article }'
-  restow migrate weaviate://old:8080 weaviate://new:8080 --into 'api_key=\"${secret:env:NEW_KEY}\"' --print > migrate.yaml
+  restow migrate DB://old:8080 DB://new:8080
+  restow migrate DB://old:8080 DB://new:8080 --from 'collections=[Doc]' --into 'rename={ Doc: Article }'
+  restow migrate DB://old:8080 DB://new:8080 --into 'api_key=\"${secret:env:NEW_KEY}\"' --print > migrate.yaml
 
-Nothing that is at the target is overwritten unless --into says so: `restow list weaviate` explains the options.")]
+DB is the name of a database as `restow list` has it. Nothing that is at the target is overwritten unless --into says so: `restow list DB`
+explains the options.")]
 pub struct MigrateArgs {
-    /// The database to read, such as weaviate://localhost:8080
+    /// The database to read: DB://host:port
     #[arg(value_name = "SOURCE")]
     pub source: String,
-    /// The database to write
+    /// The database to write: DB://host:port
     #[arg(value_name = "TARGET")]
     pub target: String,
     /// Set an option of the source or of its connection, as in a pipeline file; may be given several times
@@ -327,7 +328,7 @@ pub struct MigrateArgs {
 Examples:
   restow restore backups --to out/
   restow restore s3://vector-backups/prod --to out/ --key-file recovery.key --snapshot 20260131T023000Z-k7q2mzx4ab --yes
-  restow restore backups --to weaviate://localhost:8080 --into 'rename={ Doc: DocRestored }'
+  restow restore backups --to DB://localhost:8080 --into 'rename={ Doc: DocRestored }'
   restow restore backups --to out/ --print > restore.yaml
 
 Needs no pipeline, no settings and no catalog. The key, or the recovery key, is taken from --key-file, else from the
