@@ -299,8 +299,10 @@ mod tests {
         assert!(means("0.06502264738082886", f64::from(0.06502265_f32)));
         // A float half-way between two decimals of eight digits.
         // Exactly 0.71692657470703125: the shortest texts of 64 bits are two.
-        assert!(is_shortest_wide("0.7169265747070312", 0.716_926_57_f32) && is_shortest_wide("0.7169265747070313", 0.716_926_57_f32));
-        assert!(!is_shortest_wide("0.71692657470703", 0.716_926_57_f32) && !is_shortest_wide("0.1", 0.1_f32));
+        let half_way = 0.716_926_6_f32;
+        assert_eq!(half_way.to_bits(), 0x3f37_8880);
+        assert!(is_shortest_wide("0.7169265747070312", half_way) && is_shortest_wide("0.7169265747070313", half_way));
+        assert!(!is_shortest_wide("0.71692657470703", half_way) && !is_shortest_wide("0.1", 0.1_f32));
         assert!(is_shortest("-0.051757812", -0.051757812_f32) && is_shortest("-0.051757813", -0.051757812_f32));
         assert!(!is_shortest("16.285384", 16.285383_f32) && !is_shortest("-0.051757814", -0.051757812_f32));
         assert!(!is_shortest("-0.0517578125", -0.051757812_f32) && !is_shortest("0.06502264738082886", 0.06502265_f32));

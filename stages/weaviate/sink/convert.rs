@@ -85,7 +85,7 @@ impl<'a> Columns<'a> {
             let text = match use_ {
                 Use::Property { kind: Kind::Date, .. } => batch
                     .column_by_name(&format!("{TEXT_PREFIX}{}", field.name()))
-                    .map(|array| to_text(array))
+                    .map(to_text)
                     .transpose()?,
                 _ => None,
             };
@@ -356,48 +356,10 @@ impl Object {
         let mut properties = BatchProperties::default();
         let mut plain = Struct::default();
         for (name, datum) in &self.properties {
-            let prop_name = name.clone();
-            let kind = match datum {
-                Datum::Text(text) => StructKind::Text(text.clone()),
-                Datum::Int(value) => StructKind::Number(*value as f64),
-                Datum::Number(value) => StructKind::Number(*value),
-                Datum::Bool(value) => StructKind::Bool(*value),
-                Datum::Json(_) => continue,
-                Datum::Texts(values) if values.is_empty() => {
-                    properties.empty_list_props.push(prop_name);
-                    continue;
-                }
-                Datum::Ints(values) if values.is_empty() => {
-                    properties.empty_list_props.push(prop_name);
-                    continue;
-                }
-                Datum::Numbers(values) if values.is_empty() => {
-                    properties.empty_list_props.push(prop_name);
-                    continue;
-                }
-                Datum::Bools(values) if values.is_empty() => {
-                    properties.empty_list_props.push(prop_name);
-                    continue;
-                }
-                Datum::Texts(values) => {
-                    properties.text_array_properties.push(TextArray { values: values.clone(), prop_name });
-                    continue;
-                }
-                Datum::Ints(values) => {
-                    properties.int_array_properties.push(IntArray { values: values.clone(), prop_name });
-                    continue;
-                }
-                Datum::Numbers(values) => {
-                    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                    properties.number_array_properties.push(NumberArray { prop_name, values_bytes: bytes.into() });
-                    continue;
-                }
-                Datum::Bools(values) => {
-                    properties.boolean_array_properties.push(BoolArray { values: values.clone(), prop_name });
-                    continue;
-                }
-            };
-            plain.fields.insert(prop_name, StructValue { kind: Some(kind) });
+            match datum.scalar() {
+                Some(kind) => drop(plain.fields.insert(name.clone(), StructValue { kind: Some(kind) })),
+                None => datum.put_list(name, &mut properties),
+            }
         }
         properties.non_ref_properties = Some(plain);
         let mut object = BatchObject {
@@ -408,16 +370,20 @@ impl Object {
             ..BatchObject::default()
         };
         for (name, bytes, length) in &self.vectors {
-            match (name, length) {
-                (None, _) => object.vector_bytes = bytes.clone(),
-                (Some(name), None) => object.vectors.push(Vectors { name: name.clone(), vector_bytes: bytes.clone(), kind: 0 }),
-                (Some(name), Some(length)) => {
+            let Some(name) = name else {
+                object.vector_bytes = bytes.clone();
+                continue;
+            };
+            let (vector_bytes, kind) = match length {
+                None => (bytes.clone(), 0),
+                Some(length) => {
                     let mut several = BytesMut::with_capacity(bytes.len() + 2);
                     several.put_u16_le(*length);
                     several.extend_from_slice(bytes);
-                    object.vectors.push(Vectors { name: name.clone(), vector_bytes: several.freeze(), kind: MULTI_FP32 });
+                    (several.freeze(), MULTI_FP32)
                 }
-            }
+            };
+            object.vectors.push(Vectors { name: name.clone(), vector_bytes, kind });
         }
         object
     }
@@ -463,6 +429,40 @@ impl Object {
             object.insert("vectors".to_owned(), Value::Object(named));
         }
         Ok(Value::Object(object))
+    }
+}
+
+impl Datum {
+    /// A value that stands by itself.
+    fn scalar(&self) -> Option<StructKind> {
+        Some(match self {
+            Self::Text(text) => StructKind::Text(text.clone()),
+            Self::Int(value) => StructKind::Number(*value as f64),
+            Self::Number(value) => StructKind::Number(*value),
+            Self::Bool(value) => StructKind::Bool(*value),
+            _ => return None,
+        })
+    }
+
+    /// Lists have places of their own, by type; the empty list has none.
+    fn put_list(&self, name: &str, properties: &mut BatchProperties) {
+        let prop_name = name.to_owned();
+        match self {
+            Self::Texts(values) if !values.is_empty() => {
+                properties.text_array_properties.push(TextArray { values: values.clone(), prop_name });
+            }
+            Self::Ints(values) if !values.is_empty() => {
+                properties.int_array_properties.push(IntArray { values: values.clone(), prop_name });
+            }
+            Self::Numbers(values) if !values.is_empty() => {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                properties.number_array_properties.push(NumberArray { prop_name, values_bytes: bytes.into() });
+            }
+            Self::Bools(values) if !values.is_empty() => {
+                properties.boolean_array_properties.push(BoolArray { values: values.clone(), prop_name });
+            }
+            _ => properties.empty_list_props.push(prop_name),
+        }
     }
 }
 
