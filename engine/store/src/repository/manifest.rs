@@ -83,6 +83,15 @@ pub struct PipelineRecord {
     pub text: String,
 }
 
+impl PipelineRecord {
+    /// Whether it is no pipeline of a user's, but what a run put aside before it overwrote something at a database: its text is an
+    /// object with the one key `safety`.
+    pub fn is_safety(&self) -> bool {
+        let text: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_str(&self.text);
+        text.is_ok_and(|text| text.len() == 1 && text.contains_key("safety"))
+    }
+}
+
 /// The source of a snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceRecord {

@@ -112,27 +112,29 @@ impl Repository {
         }
     }
 
-    /// The committed snapshot whose run began last. Ids tell the second; of one second, the manifests tell more.
+    /// The committed snapshot whose run began last, safety snapshots left out. Ids tell the second; of one second, the manifests
+    /// tell more.
     async fn newest(&self) -> Result<Option<SnapshotId>, RepositoryError> {
-        let mut second: Vec<(SnapshotId, Envelope)> = Vec::new();
+        let mut newest: Option<(DateTime<Utc>, DateTime<Utc>, SnapshotId)> = None;
         for id in self.snapshot_ids("finding the latest snapshot").await?.into_iter().rev() {
-            if second.first().is_some_and(|(newer, _)| newer.time() != id.time()) {
+            if newest.as_ref().is_some_and(|(_, _, newer)| newer.time() != id.time()) {
                 break;
             }
-            match self.committed_envelope(&id).await {
-                Ok(envelope) => second.push((id, envelope)),
-                Err(RepositoryError::SnapshotNotFound { .. }) => {}
+            let envelope = match self.committed_envelope(&id).await {
+                Ok(envelope) => envelope,
+                Err(RepositoryError::SnapshotNotFound { .. }) => continue,
                 // A damaged newest snapshot is an error: silently taking an older one would lose data.
                 Err(e) => return Err(e),
-            }
-        }
-        let mut newest: Option<(DateTime<Utc>, DateTime<Utc>, SnapshotId)> = None;
-        for (id, envelope) in second {
+            };
             // Without the key of an encrypted repository only the ids are known.
             let (created, finished) = match self.keys().is_none() && envelope.keyring.is_some() {
                 true => (id.time(), id.time()),
                 false => {
                     let manifest = self.open_manifest(&id, &envelope).await?;
+                    // What a restore has put aside is no backup that anybody asked for.
+                    if manifest.pipeline.is_safety() {
+                        continue;
+                    }
                     (manifest.created, manifest.finished)
                 }
             };

@@ -1,0 +1,106 @@
+"""What the suite must know of a database. Everything else in this folder names none: a new database is a folder in `databases/` with a
+class of these methods, and one line in `run`."""
+
+
+class Server:
+    """One running server: how restow connects to it, and the environment that takes (for secrets)."""
+
+    def __init__(self, label, connection, variables, addresses, handle):
+        self.label, self.connection, self.variables, self.addresses, self.handle = label, connection, variables, addresses, handle
+
+    def at(self, addresses):
+        """The same server behind other addresses: a relay. Connections are the database's to write."""
+        raise NotImplementedError
+
+
+class Connector:
+    """A database. Worlds are its own: what a server holds, read without restow, in a form that `differences` compares."""
+
+    name = ""
+    # Modules with jobs of its own, in its folder.
+    groups = ()
+    # The part of a fixture that restores are killed over: some thousand objects of every shape, written in seconds.
+    for_kills = {}
+    # Options of the source that make a backup of such a fixture take some time: more moments to die at.
+    slow = {}
+
+    def servers(self):
+        """The servers to test on, the newest first, from the environment; an exception with the remedy where there are none."""
+        raise NotImplementedError
+
+    # ---- what a server holds
+
+    def fill(self, server, prefix, seed, full, like=None, **what):
+        """Makes a fixture, the same for the same seed; all names begin with the prefix. `like` another server: only what that can hold."""
+        raise NotImplementedError
+
+    def empty(self, server, prefix, seed):
+        """Makes datasets without a row, of every shape."""
+        raise NotImplementedError
+
+    def wipe(self, server, prefix):
+        """Removes everything whose name begins with the prefix."""
+        raise NotImplementedError
+
+    def read(self, server, prefix="", names=None):
+        """The world, or the part of these datasets. What had to be changed for reading is put back."""
+        raise NotImplementedError
+
+    def present(self, server):
+        """Names of the datasets that are there at this moment. Cheap, and right while others write."""
+        raise NotImplementedError
+
+    def datasets(self, world):
+        """Names of the datasets, sorted."""
+        raise NotImplementedError
+
+    def part(self, world, names):
+        """The part of a world that belongs to these datasets."""
+        raise NotImplementedError
+
+    def differences(self, expected, actual, rename=None, across=False):
+        """What differs, a line each; none is equal."""
+        raise NotImplementedError
+
+    def beside(self, expected, actual, rename=None):
+        """What differs of that which is no dataset (aliases, roles, ..): {kind: lines}, each a case of its own."""
+        raise NotImplementedError
+
+    def row_differences(self, world, datasets, rename=None, times=True):
+        """What differs between a world and the rows of an export."""
+        raise NotImplementedError
+
+    # ---- pipelines
+
+    def source(self, names=None, **options):
+        """The source component, over the connection `server`. Options that make it take everything are added."""
+        raise NotImplementedError
+
+    def sink(self, **options):
+        """The sink component, over the connection `server`."""
+        raise NotImplementedError
+
+    # ---- a plain dataset: `name` text, `number` integer, `ratio` float, `flag`, `day`, `tags` list of texts, a vector of [simple.SIZE]
+
+    def make(self, server, dataset):
+        """Makes the empty dataset."""
+        raise NotImplementedError
+
+    def put(self, server, dataset, rows):
+        """Writes rows of `simple`, replacing those that are there."""
+        raise NotImplementedError
+
+    def delete(self, server, dataset, ids):
+        raise NotImplementedError
+
+    def rows(self, server, dataset):
+        """The rows as `simple` has them, by id."""
+        raise NotImplementedError
+
+    def of_export(self, row):
+        """A row of an export of the plain dataset, as `simple` has it."""
+        raise NotImplementedError
+
+    def as_import(self, row):
+        """A row as a file for import would hold it."""
+        raise NotImplementedError
