@@ -10,8 +10,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use globset::{GlobBuilder, GlobMatcher};
 use restow_core::record::{Role, Roles};
 use restow_core::stage::{
-    Artifact, Dataset, Effects, Evidence, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split,
-    SplitEvent, SplitStream,
+    Artifact, Dataset, Effects, Evidence, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity,
+    Split, SplitEvent, SplitStream,
 };
 use restow_core::{EngineError, ExitClass, Result};
 use restow_spec::pipeline::Component;

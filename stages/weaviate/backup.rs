@@ -123,20 +123,24 @@ impl Opened {
         let include = options.collections.as_deref().map(matchers).transpose()?;
         let exclude = matchers(&options.exclude)?;
         std::fs::create_dir_all(&work).map_err(|error| EngineError::failed(format!("{}: {error}", work.display())))?;
-        let (mut collections, mut datasets, mut artifacts, mut absent) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut collections, mut datasets, mut artifacts, mut absent) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for found in &backup.classes {
             let asked = include.as_ref().is_none_or(|globs| matches(globs, &found.name));
             if !asked || matches(&exclude, &found.name) {
                 continue;
             }
-            let text = RawValue::from_string(found.schema.clone())
-                .map_err(|error| EngineError::new(ExitClass::Tampered, format!("the definition of {:?}: {error}", found.name)))?;
-            let class = Class::parse(text).map_err(|what| EngineError::failed(format!("{}: {what}", folder.display())))?;
+            let text = RawValue::from_string(found.schema.clone()).map_err(|error| {
+                EngineError::new(ExitClass::Tampered, format!("the definition of {:?}: {error}", found.name))
+            })?;
+            let class =
+                Class::parse(text).map_err(|what| EngineError::failed(format!("{}: {what}", folder.display())))?;
             artifacts.push(artifact(&class.name, "class.json", found.schema.clone().into_bytes()));
             artifacts.push(artifact(&class.name, "sharding.json", found.sharding_state.clone().into_bytes()));
             if found.tenants {
                 let kept = found.shards.iter().filter(|shard| !shard.nodes.is_empty());
-                let tenants: Vec<Value> = kept.map(|shard| json!({ "name": shard.name, "activityStatus": shard.status })).collect();
+                let tenants: Vec<Value> =
+                    kept.map(|shard| json!({ "name": shard.name, "activityStatus": shard.status })).collect();
                 artifacts.push(artifact(&class.name, "tenants.json", Value::Array(tenants).to_string().into_bytes()));
             }
             absent.extend(found.shards.iter().filter(|shard| shard.nodes.is_empty()).map(|shard| {
@@ -156,7 +160,9 @@ impl Opened {
         if datasets.is_empty() {
             let names: Vec<&str> = backup.classes.iter().map(|class| class.name.as_str()).collect();
             let message = format!("backup {} has no collection that was asked for", folder.display());
-            return Err(EngineError::new(ExitClass::NotFound, message).with_hint(format!("it has {}", names.join(", "))));
+            return Err(
+                EngineError::new(ExitClass::NotFound, message).with_hint(format!("it has {}", names.join(", ")))
+            );
         }
         let aliases: Vec<Value> = backup
             .classes
@@ -169,7 +175,10 @@ impl Opened {
 
     fn collection(&self, name: &str) -> Result<&Collection> {
         self.collections.iter().find(|collection| collection.class.name == name).ok_or_else(|| {
-            EngineError::new(ExitClass::NotFound, format!("backup {} has no collection {name:?}", self.folder.display()))
+            EngineError::new(
+                ExitClass::NotFound,
+                format!("backup {} has no collection {name:?}", self.folder.display()),
+            )
         })
     }
 }
@@ -246,7 +255,10 @@ impl Source for Opened {
         SourceIdentity {
             kind: NAME.to_owned(),
             address: self.folder.display().to_string(),
-            fingerprint: format!("weaviate backup {} {} {}", self.backup.id, self.backup.started_at, self.backup.completed_at),
+            fingerprint: format!(
+                "weaviate backup {} {} {}",
+                self.backup.id, self.backup.started_at, self.backup.completed_at
+            ),
             consistency,
         }
     }
@@ -271,7 +283,10 @@ impl Source for Opened {
     async fn splits(&self, dataset: &Dataset, _parallel: usize) -> Result<Vec<Split>> {
         let class = self.backup.class(&dataset.name).map_err(failed)?;
         let splits = class.groups().into_iter().enumerate().map(|(number, group)| {
-            let piece = Piece { node: group.node.to_owned(), shards: group.shards.iter().map(|name| (*name).to_owned()).collect() };
+            let piece = Piece {
+                node: group.node.to_owned(),
+                shards: group.shards.iter().map(|name| (*name).to_owned()).collect(),
+            };
             Split { id: format!("g{number:05}"), payload: json!(piece), rows: None, bytes: None }
         });
         Ok(splits.collect())
@@ -283,8 +298,9 @@ impl Source for Opened {
 
     async fn read(&self, request: ReadRequest) -> Result<SplitStream> {
         let collection = self.collection(&request.dataset)?;
-        let piece: Piece = serde_json::from_value(request.split.payload.clone())
-            .map_err(|error| EngineError::failed(format!("split {:?} of the run cannot be read: {error}", request.split.id)))?;
+        let piece: Piece = serde_json::from_value(request.split.payload.clone()).map_err(|error| {
+            EngineError::failed(format!("split {:?} of the run cannot be read: {error}", request.split.id))
+        })?;
         let columns = request.schema.fields().iter().map(|field| {
             let column = collection.columns.iter().find(|column| column.field.name() == field.name());
             column.cloned().ok_or_else(|| EngineError::failed(format!("there is no column {:?}", field.name())))
@@ -306,7 +322,8 @@ impl Source for Opened {
                 let _ = sender.blocking_send(Err(error));
             }
         });
-        Ok(stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|event| (event, receiver)) }).boxed())
+        Ok(stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|event| (event, receiver)) })
+            .boxed())
     }
 }
 
@@ -327,7 +344,8 @@ type Events = mpsc::Sender<Result<SplitEvent>>;
 impl Reading {
     fn run(mut self, events: &Events) -> Result<()> {
         let shards: Vec<&str> = self.piece.shards.iter().map(String::as_str).collect();
-        let extracted = self.backup.extract(&self.class, &shards, Some(&self.piece.node), &self.work).map_err(failed)?;
+        let extracted =
+            self.backup.extract(&self.class, &shards, Some(&self.piece.node), &self.work).map_err(failed)?;
         let (mut rows, mut bytes) = (0, 0);
         for shard in self.piece.shards.clone() {
             for object in extracted.objects(&shard).map_err(failed)? {

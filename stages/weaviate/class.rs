@@ -95,11 +95,15 @@ impl Class {
     /// # Errors
     /// It has a shape or a data type that restow does not know: reading it would lose something.
     pub fn parse(text: Box<RawValue>) -> Result<Self, String> {
-        let wire: Wire = serde_json::from_str(text.get()).map_err(|error| format!("the class cannot be understood: {error}"))?;
+        let wire: Wire =
+            serde_json::from_str(text.get()).map_err(|error| format!("the class cannot be understood: {error}"))?;
         let mut properties = Vec::new();
         for property in wire.properties.unwrap_or_default() {
             let kind = Kind::of(&property.data_type).ok_or_else(|| {
-                format!("property {:?} has the data type {:?}, which this version does not know", property.name, property.data_type)
+                format!(
+                    "property {:?} has the data type {:?}, which this version does not know",
+                    property.name, property.data_type
+                )
             })?;
             properties.push(Property { name: property.name, kind });
         }

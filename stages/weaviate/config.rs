@@ -10,8 +10,8 @@ use restow_spec::pipeline::Component;
 use restow_spec::secret::Secret;
 use restow_spec::units::ByteSize;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
@@ -193,9 +193,9 @@ impl<'de> Deserialize<'de> for Safety {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(none) if none == "none" => Ok(Self::None),
-            value => SafetyConnection::deserialize(value)
-                .map(|safety| Self::Connection(safety.connection))
-                .map_err(|error| serde::de::Error::custom(format!("safety is {{ connection: NAME }} or none: {error}"))),
+            value => SafetyConnection::deserialize(value).map(|safety| Self::Connection(safety.connection)).map_err(
+                |error| serde::de::Error::custom(format!("safety is {{ connection: NAME }} or none: {error}")),
+            ),
         }
     }
 }
@@ -267,7 +267,8 @@ fn address_of(url: &str, grpc: Option<&str>) -> Result<Address, Problem> {
         "weaviates" => ("https", None),
         _ => return Err(wrong("is no address of Weaviate")),
     };
-    let mut parsed = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| wrong(&format!("is no address: {error}")))?;
+    let mut parsed =
+        Url::parse(&format!("{scheme}://{rest}")).map_err(|error| wrong(&format!("is no address: {error}")))?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(wrong("holds a user or a password: use `api_key`"));
     }
@@ -313,7 +314,9 @@ pub(super) fn check_sink(options: &Value) -> Vec<Problem> {
     }
     for (from, to) in &sink.rename {
         if !is_class_name(to) {
-            let message = format!("{to:?} is no name of a collection: it begins with a capital letter, and has letters, digits and _");
+            let message = format!(
+                "{to:?} is no name of a collection: it begins with a capital letter, and has letters, digits and _"
+            );
             problems.push(Problem::new(format!("/rename/{}", from.replace('~', "~0").replace('/', "~1")), message));
         }
     }
@@ -361,7 +364,8 @@ pub(super) fn connection(name: Option<&str>, url: Option<&str>, context: &OpenCo
     match (name, url) {
         (Some(name), _) => {
             let component = context.connections.get(name).ok_or_else(|| {
-                EngineError::usage(format!("there is no connection {name:?}")).with_hint("declare it under `connections:`")
+                EngineError::usage(format!("there is no connection {name:?}"))
+                    .with_hint("declare it under `connections:`")
             })?;
             if component.name != NAME {
                 let message = format!("connection {name:?} is of kind {:?}, not of kind weaviate", component.name);
@@ -369,9 +373,7 @@ pub(super) fn connection(name: Option<&str>, url: Option<&str>, context: &OpenCo
             }
             options(component)
         }
-        (None, Some(url)) => {
-            Ok(WeaviateConnection { url: url.to_owned(), grpc: None, api_key: None, ca_file: None })
-        }
+        (None, Some(url)) => Ok(WeaviateConnection { url: url.to_owned(), grpc: None, api_key: None, ca_file: None }),
         (None, None) => Err(EngineError::usage("weaviate needs a connection or a url")),
     }
 }

@@ -93,7 +93,8 @@ pub fn of_grpc(columns: &[Column], result: &mut SearchResult, id: &str, tenant: 
 /// A date that was read as text becomes a moment; its text is kept where the moment does not print as it.
 fn date_cell(kind: Kind, name: &str, cell: Cell, texts: &mut HashMap<String, String>) -> Result<Cell, String> {
     let (Kind::Date, Cell::Text(text)) = (kind, &cell) else { return Ok(cell) };
-    let (moment, canonical) = moment_of(text).ok_or_else(|| format!("property {name:?} holds {text:?}, which is no date"))?;
+    let (moment, canonical) =
+        moment_of(text).ok_or_else(|| format!("property {name:?} holds {text:?}, which is no date"))?;
     if !canonical {
         texts.insert(name.to_owned(), text.clone());
     }

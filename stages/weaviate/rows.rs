@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeListArray, Float32Array, Float64Builder, Int64Builder, ListArray,
-    ListBuilder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder, TimestampMillisecondBuilder,
+    ListBuilder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
+    TimestampMillisecondBuilder,
 };
 use arrow::buffer::{MutableBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
@@ -99,7 +100,10 @@ impl RowBuilder {
         }
         for ((builder, cell), field) in self.columns.iter_mut().zip(cells).zip(self.schema.fields()) {
             if !builder.push(cell) {
-                return Err(EngineError::failed(format!("a value of {:?} has not the form of its column", field.name())));
+                return Err(EngineError::failed(format!(
+                    "a value of {:?} has not the form of its column",
+                    field.name()
+                )));
             }
         }
         self.rows += 1;

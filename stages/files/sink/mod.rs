@@ -18,8 +18,8 @@ use futures::TryStreamExt;
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use restow_core::stage::{
-    Abandoned, ByteStages, CommitRequest, Committed, Incoming, Receipt, Sink, SinkContext, SinkFactory, SplitTarget, Work,
-    SplitWriter,
+    Abandoned, ByteStages, CommitRequest, Committed, Incoming, Receipt, Sink, SinkContext, SinkFactory, SplitTarget,
+    SplitWriter, Work,
 };
 use restow_core::{EngineError, Result};
 use restow_spec::pipeline::Component;

@@ -17,8 +17,8 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use futures::{StreamExt, TryStreamExt, stream};
 use restow_core::stage::{
-    Dataset, Effects, Evidence, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split, SplitEvent,
-    SplitStream,
+    Dataset, Effects, Evidence, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split,
+    SplitEvent, SplitStream,
 };
 use restow_core::{EngineError, Result};
 use restow_spec::pipeline::Component;

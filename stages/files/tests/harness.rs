@@ -17,9 +17,9 @@ use datafusion::logical_expr::Expr;
 use futures::StreamExt;
 use restow_core::record::{self, Role, Roles};
 use restow_core::stage::{
-    ByteStages, CommitRequest, Committed, Connection, DatasetOutcome, Effects, Evidence, Incoming, OpenContext, ReadRequest, Receipt,
-    Reject, Sink, SinkContext, SinkDataset, SinkFactory, Source, SourceFactory, SourceIdentity, Split, SplitCounts,
-    SplitEvent, SplitTarget, Work,
+    ByteStages, CommitRequest, Committed, Connection, DatasetOutcome, Effects, Evidence, Incoming, OpenContext,
+    ReadRequest, Receipt, Reject, Sink, SinkContext, SinkDataset, SinkFactory, Source, SourceFactory, SourceIdentity,
+    Split, SplitCounts, SplitEvent, SplitTarget, Work,
 };
 use restow_core::{EngineError, Result};
 use restow_spec::catalogue::Kind;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use restow_core::stage::{
-    Abandoned, ByteStages, CommitRequest, Committed, Incoming, Receipt, Sink, SinkContext, SinkFactory, SplitTarget, Work,
-    SplitWriter,
+    Abandoned, ByteStages, CommitRequest, Committed, Incoming, Receipt, Sink, SinkContext, SinkFactory, SplitTarget,
+    SplitWriter, Work,
 };
 use restow_core::{EngineError, ExitClass, Result};
 use restow_spec::pipeline::Component;

@@ -65,8 +65,9 @@ impl Fault {
                 let retry = after.map_or(Retry::Transient, Retry::After);
                 EngineError::transient(format!("{what}: {message}")).with_retry(retry)
             }
-            Self::Denied(message) => EngineError::failed(format!("{what}: access denied: {message}"))
-                .with_hint("check `api_key` of the connection, and the roles of its user; nothing was changed by this request"),
+            Self::Denied(message) => EngineError::failed(format!("{what}: access denied: {message}")).with_hint(
+                "check `api_key` of the connection, and the roles of its user; nothing was changed by this request",
+            ),
             Self::Missing(message) => EngineError::new(ExitClass::NotFound, format!("{what}: {message}")),
             Self::TooLarge(message) | Self::Refused(message) => EngineError::failed(format!("{what}: {message}")),
         }

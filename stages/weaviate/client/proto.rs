@@ -213,6 +213,28 @@ pub struct FilterTarget {
     pub property: Option<String>,
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AggregateRequest {
+    #[prost(string, tag = "1")]
+    pub collection: String,
+    #[prost(string, tag = "10")]
+    pub tenant: String,
+    #[prost(bool, tag = "20")]
+    pub objects_count: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AggregateReply {
+    #[prost(message, optional, tag = "2")]
+    pub single_result: Option<AggregateGroup>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct AggregateGroup {
+    #[prost(int64, optional, tag = "1")]
+    pub objects_count: Option<i64>,
+}
+
 /// Without a consistency level the server takes a quorum where a class is replicated. Servers before 1.28 refuse any that is
 /// named where it is not.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -47,8 +47,10 @@ impl Client {
     pub(super) async fn meta(&self) -> Result<Meta> {
         let about = format!("{}: connecting", self.name());
         self.raw(Method::GET, "/.well-known/ready", None).await.map_err(|fault| match fault {
-            Fault::Missing(_) => EngineError::usage(format!("{} is no Weaviate: it has no /v1/.well-known/ready", self.address()))
-                .with_hint("give the address of its REST interface, without a path"),
+            Fault::Missing(_) => {
+                EngineError::usage(format!("{} is no Weaviate: it has no /v1/.well-known/ready", self.address()))
+                    .with_hint("give the address of its REST interface, without a path")
+            }
             fault => fault.about(&about),
         })?;
         self.get("/meta").await.map_err(|fault| fault.about(&about))
@@ -60,14 +62,12 @@ impl Client {
     /// See [`Fault`]; an answer of another shape is a refusal.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
         let body = self.raw(Method::GET, path, None).await?;
-        serde_json::from_slice(&body).map_err(|error| Fault::Refused(format!("the answer to GET {path} is unexpected: {error}")))
+        serde_json::from_slice(&body)
+            .map_err(|error| Fault::Refused(format!("the answer to GET {path} is unexpected: {error}")))
     }
 
-    /// How many objects a class, or one of its tenants, has now. Exact, unlike the counts of `/nodes`.
-    ///
-    /// # Errors
-    /// See [`Fault`].
-    pub async fn count(&self, class: &str, tenant: Option<&str>) -> Result<u64, Fault> {
+    /// As [`Self::count`], of any version.
+    pub(super) async fn count_by_graphql(&self, class: &str, tenant: Option<&str>) -> Result<u64, Fault> {
         let of = tenant.map_or_else(String::new, |tenant| format!("(tenant:{})", Value::from(tenant)));
         let query = format!("{{Aggregate{{{class}{of}{{meta{{count}}}}}}}}");
         let body = self.send(Method::POST, "/graphql", &serde_json::json!({ "query": query })).await?;
@@ -104,6 +104,10 @@ impl Client {
         let status = answer.status().as_u16();
         let after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let body = answer.bytes().await.map_err(|error| Fault::of_transport(&error))?;
-        if (200..300).contains(&status) { Ok(body) } else { Err(Fault::of_status(status, &body, after.map(Duration::from_secs))) }
+        if (200..300).contains(&status) {
+            Ok(body)
+        } else {
+            Err(Fault::of_status(status, &body, after.map(Duration::from_secs)))
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Rows as the objects that the server takes, by gRPC and by REST.
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, StringArray,
+};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, TimeUnit};
 use arrow::record_batch::RecordBatch;
@@ -14,8 +16,8 @@ use uuid::Uuid;
 
 use super::super::class::Kind;
 use super::super::client::proto::{
-    BatchObject, BatchProperties, BoolArray, IntArray, MULTI_FP32, NumberArray, Struct, StructKind, StructValue, TextArray,
-    Vectors,
+    BatchObject, BatchProperties, BoolArray, IntArray, MULTI_FP32, NumberArray, Struct, StructKind, StructValue,
+    TextArray, Vectors,
 };
 use super::mapping::{Mapping, Use};
 use crate::codec::text::{parse_timestamp, print_timestamp};
@@ -81,12 +83,12 @@ impl<'a> Columns<'a> {
     pub fn new(mapping: &'a Mapping, batch: &RecordBatch) -> Result<Self> {
         let schema = batch.schema();
         let columns = mapping.uses.iter().zip(batch.columns()).zip(schema.fields()).map(|((use_, array), field)| {
-            let values = Values::of(use_, field, array).map_err(|error| error.context(format!("column {:?}", field.name())))?;
+            let values =
+                Values::of(use_, field, array).map_err(|error| error.context(format!("column {:?}", field.name())))?;
             let text = match use_ {
-                Use::Property { kind: Kind::Date, .. } => batch
-                    .column_by_name(&format!("{TEXT_PREFIX}{}", field.name()))
-                    .map(to_text)
-                    .transpose()?,
+                Use::Property { kind: Kind::Date, .. } => {
+                    batch.column_by_name(&format!("{TEXT_PREFIX}{}", field.name())).map(to_text).transpose()?
+                }
                 _ => None,
             };
             Ok((use_, values, text))
@@ -113,16 +115,20 @@ impl<'a> Columns<'a> {
             match use_ {
                 Use::Id => {
                     let id = values.text(row);
-                    object.id = Uuid::try_parse(&id).map_err(|_| format!("the id {id:?} is no UUID, and Weaviate takes no other"))?;
+                    object.id = Uuid::try_parse(&id)
+                        .map_err(|_| format!("the id {id:?} is no UUID, and Weaviate takes no other"))?;
                     has_id = true;
                 }
                 Use::Tenant => object.tenant = values.text(row),
                 Use::Property { name, kind } => {
-                    let datum = values.datum(row, *kind, text.as_ref()).map_err(|what| format!("property {name:?}: {what}"))?;
+                    let datum =
+                        values.datum(row, *kind, text.as_ref()).map_err(|what| format!("property {name:?}: {what}"))?;
                     object.properties.push((name.clone(), datum));
                 }
                 Use::Vector { name, multi } => {
-                    let (bytes, length) = values.vector(row, *multi).map_err(|what| format!("vector {:?}: {what}", name.as_deref().unwrap_or("")))?;
+                    let (bytes, length) = values
+                        .vector(row, *multi)
+                        .map_err(|what| format!("vector {:?}: {what}", name.as_deref().unwrap_or("")))?;
                     if !bytes.is_empty() {
                         object.vectors.push((name.clone(), bytes, length));
                     }
@@ -153,7 +159,9 @@ impl Values {
     }
 
     fn of_property(kind: Kind, field: &Field, array: &ArrayRef) -> Result<Self> {
-        let list = |item: DataType| -> Result<ListArray> { Ok(to(array, &DataType::List(list_item(item).into()))?.as_list::<i32>().clone()) };
+        let list = |item: DataType| -> Result<ListArray> {
+            Ok(to(array, &DataType::List(list_item(item).into()))?.as_list::<i32>().clone())
+        };
         let unit = |data_type: &DataType| match data_type {
             DataType::Timestamp(TimeUnit::Nanosecond, _) => TimeUnit::Nanosecond,
             _ => TimeUnit::Microsecond,
@@ -209,9 +217,11 @@ impl Values {
             Self::Float(array) => array.is_null(row),
             Self::Bool(array) => array.is_null(row),
             Self::Binary(array) => array.is_null(row),
-            Self::Texts(list, _) | Self::Ints(list, _) | Self::Floats(list, _) | Self::Bools(list, _) | Self::Moments(list, ..) => {
-                list.is_null(row)
-            }
+            Self::Texts(list, _)
+            | Self::Ints(list, _)
+            | Self::Floats(list, _)
+            | Self::Bools(list, _)
+            | Self::Moments(list, ..) => list.is_null(row),
             Self::Vector(array) => array.is_null(row),
             Self::Nothing => true,
         }
@@ -225,10 +235,17 @@ impl Values {
     }
 
     fn datum(&self, row: usize, kind: Kind, text: Option<&StringArray>) -> Result<Datum, String> {
-        fn items<A: Array, T>(list: &ListArray, row: usize, values: &A, one: impl Fn(usize) -> Result<T, String>) -> Result<Vec<T>, String> {
+        fn items<A: Array, T>(
+            list: &ListArray,
+            row: usize,
+            values: &A,
+            one: impl Fn(usize) -> Result<T, String>,
+        ) -> Result<Vec<T>, String> {
             let offsets = list.value_offsets();
             let range = usize::try_from(offsets[row]).unwrap_or(0)..usize::try_from(offsets[row + 1]).unwrap_or(0);
-            range.map(|index| if values.is_null(index) { Err("a list with nulls".to_owned()) } else { one(index) }).collect()
+            range
+                .map(|index| if values.is_null(index) { Err("a list with nulls".to_owned()) } else { one(index) })
+                .collect()
         }
         Ok(match self {
             Self::Text(array) if kind == Kind::Json => Datum::Json(raw(array.value(row))?),
@@ -246,11 +263,17 @@ impl Values {
                     None => Datum::Text(moment(value, *unit)?),
                 }
             }
-            Self::Texts(list, values) => Datum::Texts(items(list, row, values, |index| Ok(values.value(index).to_owned()))?),
+            Self::Texts(list, values) => {
+                Datum::Texts(items(list, row, values, |index| Ok(values.value(index).to_owned()))?)
+            }
             Self::Ints(list, values) => Datum::Ints(items(list, row, values, |index| exact(values.value(index)))?),
-            Self::Floats(list, values) => Datum::Numbers(items(list, row, values, |index| finite(values.value(index)))?),
+            Self::Floats(list, values) => {
+                Datum::Numbers(items(list, row, values, |index| finite(values.value(index)))?)
+            }
             Self::Bools(list, values) => Datum::Bools(items(list, row, values, |index| Ok(values.value(index)))?),
-            Self::Moments(list, values, unit) => Datum::Texts(items(list, row, values, |index| moment(values.value(index), *unit))?),
+            Self::Moments(list, values, unit) => {
+                Datum::Texts(items(list, row, values, |index| moment(values.value(index), *unit))?)
+            }
             Self::Vector(_) | Self::Nothing => return Err("it is no property".to_owned()),
         })
     }
@@ -417,7 +440,9 @@ impl Object {
         for (name, bytes, length) in &self.vectors {
             let values = json_floats(bytes)?;
             let value = match length {
-                Some(length) if *length > 0 => Value::Array(values.chunks(usize::from(*length)).map(|row| json!(row)).collect()),
+                Some(length) if *length > 0 => {
+                    Value::Array(values.chunks(usize::from(*length)).map(|row| json!(row)).collect())
+                }
                 _ => json!(values),
             };
             match name {

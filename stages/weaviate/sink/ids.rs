@@ -7,7 +7,9 @@ use std::fmt::Write;
 use restow_core::{EngineError, Result};
 use uuid::Uuid;
 
-use super::super::client::proto::{Filters, FilterTarget, MetadataRequest, PropertiesRequest, SearchRequest, TextValues, operator};
+use super::super::client::proto::{
+    FilterTarget, Filters, MetadataRequest, PropertiesRequest, SearchRequest, TextValues, operator,
+};
 use super::super::client::{Client, Fault};
 use super::super::decode::id_of;
 
@@ -50,7 +52,9 @@ pub fn from_lines(text: &[u8]) -> Result<HashSet<Key>> {
     let wrong = || EngineError::failed("a list of ids in the run state cannot be read");
     let text = std::str::from_utf8(text).map_err(|_| wrong())?;
     text.lines()
-        .filter(|line| !line.starts_with(TOUCHED) || line.split_once('\t').is_some_and(|(_, id)| Uuid::try_parse(id).is_ok()))
+        .filter(|line| {
+            !line.starts_with(TOUCHED) || line.split_once('\t').is_some_and(|(_, id)| Uuid::try_parse(id).is_ok())
+        })
         .map(|line| {
             let (tenant, id) = line.split_once('\t').ok_or_else(wrong)?;
             Ok((tenant.to_owned(), Uuid::try_parse(id).map_err(|_| wrong())?))

@@ -44,11 +44,17 @@ pub struct Mapping {
 pub enum Use {
     Id,
     Tenant,
-    Property { name: String, kind: Kind },
+    Property {
+        name: String,
+        kind: Kind,
+    },
     /// The exact texts of the dates of that column.
     DateText(String),
     Reference(String),
-    Vector { name: Option<String>, multi: bool },
+    Vector {
+        name: Option<String>,
+        multi: bool,
+    },
     /// Kept by the server itself.
     Nothing,
 }
@@ -68,13 +74,17 @@ struct Tenant {
 pub fn mappings(incoming: &Incoming, rename: &BTreeMap<String, String>) -> Result<Vec<Mapping>> {
     if let Some(unknown) = rename.keys().find(|name| incoming.datasets.iter().all(|dataset| dataset.name != **name)) {
         let names: Vec<&str> = incoming.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
-        return Err(EngineError::usage(format!("rename: there is no dataset {unknown:?}")).with_hint(format!("there are {}", names.join(", "))));
+        return Err(EngineError::usage(format!("rename: there is no dataset {unknown:?}"))
+            .with_hint(format!("there are {}", names.join(", "))));
     }
-    let mappings = incoming.datasets.iter().map(|dataset| mapping(dataset, incoming, rename)).collect::<Result<Vec<_>>>()?;
+    let mappings =
+        incoming.datasets.iter().map(|dataset| mapping(dataset, incoming, rename)).collect::<Result<Vec<_>>>()?;
     for (index, mapping) in mappings.iter().enumerate() {
         // Folders of classes are lower-cased on the server.
-        if let Some(other) = mappings.iter().take(index).find(|other| other.class.eq_ignore_ascii_case(&mapping.class)) {
-            let message = format!("datasets {:?} and {:?} would both become {:?}", other.dataset, mapping.dataset, mapping.class);
+        if let Some(other) = mappings.iter().take(index).find(|other| other.class.eq_ignore_ascii_case(&mapping.class))
+        {
+            let message =
+                format!("datasets {:?} and {:?} would both become {:?}", other.dataset, mapping.dataset, mapping.class);
             return Err(EngineError::usage(message).with_hint("give one of them another name with `rename`"));
         }
     }
@@ -84,7 +94,15 @@ pub fn mappings(incoming: &Incoming, rename: &BTreeMap<String, String>) -> Resul
 fn mapping(dataset: &SinkDataset, incoming: &Incoming, rename: &BTreeMap<String, String>) -> Result<Mapping> {
     let class = class_name(&dataset.name, rename)?;
     let base = base_of(dataset, incoming)?;
-    let mut draft = Draft { dataset, base: &base, properties: Vec::new(), references: Vec::new(), vectors: Vec::new(), notes: Vec::new(), rename };
+    let mut draft = Draft {
+        dataset,
+        base: &base,
+        properties: Vec::new(),
+        references: Vec::new(),
+        vectors: Vec::new(),
+        notes: Vec::new(),
+        rename,
+    };
     let mut uses = Vec::new();
     for field in dataset.schema.fields() {
         uses.push(draft.place(field)?);
@@ -108,7 +126,16 @@ fn mapping(dataset: &SinkDataset, incoming: &Incoming, rename: &BTreeMap<String,
         }
     }
     let tenants = if has_tenants { tenants_of(dataset, incoming)? } else { Vec::new() };
-    Ok(Mapping { dataset: dataset.name.clone(), class, definition: Value::Object(definition), references, uses, has_tenants, tenants, notes })
+    Ok(Mapping {
+        dataset: dataset.name.clone(),
+        class,
+        definition: Value::Object(definition),
+        references,
+        uses,
+        has_tenants,
+        tenants,
+        notes,
+    })
 }
 
 /// The name that the user gave, or that of the dataset with a capital letter.
@@ -129,14 +156,16 @@ fn base_of(dataset: &SinkDataset, incoming: &Incoming) -> Result<Map<String, Val
     let Some(artifact) = incoming.artifact(&dataset.name, "class.json") else {
         return Ok(Map::from_iter([("vectorizer".to_owned(), json!("none"))]));
     };
-    serde_json::from_slice(&artifact.bytes)
-        .map_err(|error| EngineError::failed(format!("dataset {:?}: its class.json cannot be read: {error}", dataset.name)))
+    serde_json::from_slice(&artifact.bytes).map_err(|error| {
+        EngineError::failed(format!("dataset {:?}: its class.json cannot be read: {error}", dataset.name))
+    })
 }
 
 fn tenants_of(dataset: &SinkDataset, incoming: &Incoming) -> Result<Vec<(String, String)>> {
     let Some(artifact) = incoming.artifact(&dataset.name, "tenants.json") else { return Ok(Vec::new()) };
-    let tenants: Vec<Tenant> = serde_json::from_slice(&artifact.bytes)
-        .map_err(|error| EngineError::failed(format!("dataset {:?}: its tenants.json cannot be read: {error}", dataset.name)))?;
+    let tenants: Vec<Tenant> = serde_json::from_slice(&artifact.bytes).map_err(|error| {
+        EngineError::failed(format!("dataset {:?}: its tenants.json cannot be read: {error}", dataset.name))
+    })?;
     Ok(tenants.into_iter().map(|tenant| (tenant.name, tenant.activity_status)).collect())
 }
 
@@ -194,7 +223,9 @@ impl Draft<'_> {
     }
 
     fn vector(&mut self, column: &str, multi: bool) -> Result<Use> {
-        let own = |column: &str| column.trim_start_matches('_').strip_prefix("vector").map(|rest| rest.strip_prefix('_').map(str::to_owned));
+        let own = |column: &str| {
+            column.trim_start_matches('_').strip_prefix("vector").map(|rest| rest.strip_prefix('_').map(str::to_owned))
+        };
         let from_weaviate = self.base.contains_key("class");
         let name = match own(column) {
             Some(name) if column.starts_with('_') => name,
@@ -211,7 +242,10 @@ impl Draft<'_> {
     fn property(&mut self, field: &Field) -> Result<Use> {
         let name = field.name().as_str();
         if !is_property_name(name) {
-            return Err(self.refused(name, "it is no name of a property: letters, digits and _, not beginning with a digit, and not id"));
+            return Err(self.refused(
+                name,
+                "it is no name of a property: letters, digits and _, not beginning with a digit, and not id",
+            ));
         }
         let known = self.dataset.lineage.get(name).and_then(|origin| self.known(origin)).cloned();
         if self.dataset.roles.get(name) == Role::Reference
@@ -222,7 +256,8 @@ impl Draft<'_> {
             self.references.push(property);
             return Ok(Use::Reference(name.to_owned()));
         }
-        let kind = kind_of(field).ok_or_else(|| self.refused(name, &format!("there is no property of the type {}", field.data_type())))?;
+        let kind = kind_of(field)
+            .ok_or_else(|| self.refused(name, &format!("there is no property of the type {}", field.data_type())))?;
         match known {
             Some(known) => {
                 let declared = declared_kind(&known).unwrap_or(kind);
@@ -332,7 +367,11 @@ fn word(kind: Kind) -> &'static str {
 
 /// The vectors of the class: those of the source under their new names, and plain ones for new columns. A vector that no column
 /// fills is left out.
-fn set_vectors(definition: &mut Map<String, Value>, base: &Map<String, Value>, vectors: &[(Option<String>, Option<Origin>)]) {
+fn set_vectors(
+    definition: &mut Map<String, Value>,
+    base: &Map<String, Value>,
+    vectors: &[(Option<String>, Option<Origin>)],
+) {
     const UNNAMED: [&str; 3] = ["vectorizer", "vectorIndexType", "vectorIndexConfig"];
     let plain = || json!({ "vectorizer": { "none": {} }, "vectorIndexType": "hnsw" });
     let known = base.get("vectorConfig").and_then(Value::as_object);

@@ -77,8 +77,9 @@ impl Target {
     fn surveyed(work: &Work, dataset: &str) -> Result<Surveyed> {
         let receipt = work.receipt(phases::SURVEY.name, dataset, dataset);
         let value = receipt.map(|receipt| receipt.value).unwrap_or_default();
-        serde_json::from_value(value)
-            .map_err(|error| EngineError::failed(format!("the survey of {dataset:?} in the run state cannot be read: {error}")))
+        serde_json::from_value(value).map_err(|error| {
+            EngineError::failed(format!("the survey of {dataset:?} in the run state cannot be read: {error}"))
+        })
     }
 }
 
@@ -109,14 +110,30 @@ impl Sink for Target {
                 Some(existing) => {
                     let (objects, _) = phases::objects_of(&self.client, existing, &mapping.class).await?;
                     check_existing(&self.client, &mapping, existing, objects, self.options.mode)?;
-                    if self.options.mode == config::Mode::Drop { "is removed and made anew" } else { "is there, and gets the objects" }
+                    if self.options.mode == config::Mode::Drop {
+                        "is removed and made anew"
+                    } else {
+                        "is there, and gets the objects"
+                    }
                 }
             };
             lines.push(format!("collection {} {what}", mapping.class));
-            for property in mapping.definition.get("properties").and_then(Value::as_array).into_iter().flatten().chain(&mapping.references) {
+            for property in mapping
+                .definition
+                .get("properties")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .chain(&mapping.references)
+            {
                 let name = property.get("name").and_then(Value::as_str).unwrap_or_default();
-                let types: Vec<&str> =
-                    property.get("dataType").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+                let types: Vec<&str> = property
+                    .get("dataType")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .collect();
                 lines.push(format!("  {name}: {}", types.join(" or ")));
             }
             lines.extend(mapping.notes.iter().map(|note| format!("  note: {note}")));
@@ -143,9 +160,13 @@ impl Sink for Target {
     async fn begin(&self, target: SplitTarget) -> Result<Box<dyn SplitWriter>> {
         let prepared = self.prepared()?;
         let mapping = prepared.mappings.iter().find(|mapping| mapping.dataset == target.dataset);
-        let mapping = mapping.cloned().ok_or_else(|| EngineError::failed(format!("dataset {:?} was not prepared", target.dataset)))?;
+        let mapping = mapping
+            .cloned()
+            .ok_or_else(|| EngineError::failed(format!("dataset {:?} was not prepared", target.dataset)))?;
         let present = prepared.present.get(&target.dataset).cloned().unwrap_or_default();
-        let batch_bytes = usize::try_from(self.options.batch_bytes.bytes()).unwrap_or(usize::MAX).min(self.client.message_limit() / 2);
+        let batch_bytes = usize::try_from(self.options.batch_bytes.bytes())
+            .unwrap_or(usize::MAX)
+            .min(self.client.message_limit() / 2);
         let shared = Shared {
             client: self.client.clone(),
             work: Arc::clone(&prepared.work),
@@ -160,7 +181,9 @@ impl Sink for Target {
     /// Every id that was written is asked for again.
     async fn prove(&self, receipt: &Receipt) -> Result<bool> {
         let prepared = self.prepared()?;
-        let Some(mapping) = prepared.mappings.iter().find(|mapping| mapping.dataset == receipt.dataset) else { return Ok(false) };
+        let Some(mapping) = prepared.mappings.iter().find(|mapping| mapping.dataset == receipt.dataset) else {
+            return Ok(false);
+        };
         let mut by_tenant: BTreeMap<String, Vec<Uuid>> = BTreeMap::new();
         for name in writer::spools_of(receipt)?.ids {
             for (tenant, id) in ids::from_lines(&prepared.work.spooled(&name).await?)? {
@@ -169,7 +192,9 @@ impl Sink for Target {
         }
         for (tenant, ids) in by_tenant {
             let found = ids::there(&self.client, &mapping.class, &tenant, &ids).await;
-            let found = found.map_err(|fault| fault.about(format!("{}: proving what was written to {:?}", self.client.name(), mapping.class)))?;
+            let found = found.map_err(|fault| {
+                fault.about(format!("{}: proving what was written to {:?}", self.client.name(), mapping.class))
+            })?;
             // The rows that the target refused or left out are among the ids too.
             if (found as u64) < receipt.counts.written.min(ids.len() as u64) {
                 return Ok(false);
@@ -180,9 +205,14 @@ impl Sink for Target {
 
     async fn commit(&self, request: CommitRequest) -> Result<Committed> {
         let prepared = self.prepared()?;
-        let written: u64 = request.datasets.iter().flat_map(|dataset| &dataset.receipts).map(|receipt| receipt.counts.written).sum();
+        let written: u64 =
+            request.datasets.iter().flat_map(|dataset| &dataset.receipts).map(|receipt| receipt.counts.written).sum();
         let classes: Vec<&str> = prepared.mappings.iter().map(|mapping| mapping.class.as_str()).collect();
-        let report = CommitReport { made: format!("{written} objects in {} of {}", classes.join(", "), self.client.name()), next: None, stored_bytes: None };
+        let report = CommitReport {
+            made: format!("{written} objects in {} of {}", classes.join(", "), self.client.name()),
+            next: None,
+            stored_bytes: None,
+        };
         Ok(Committed { snapshot: None, report })
     }
 }

@@ -49,7 +49,10 @@ fn has_tenants(class: &Value) -> bool {
 impl Target {
     pub(super) fn mapping_of(&self, work: &Work, dataset: &str) -> Result<Mapping> {
         let mappings = self.mappings(&work.incoming)?;
-        mappings.into_iter().find(|mapping| mapping.dataset == dataset).ok_or_else(|| EngineError::failed(format!("there is no dataset {dataset:?}")))
+        mappings
+            .into_iter()
+            .find(|mapping| mapping.dataset == dataset)
+            .ok_or_else(|| EngineError::failed(format!("there is no dataset {dataset:?}")))
     }
 
     /// Looks at what is there, and refuses what cannot be done, before anything is changed.
@@ -59,14 +62,17 @@ impl Target {
         };
         let (objects, hidden) = objects_of(&self.client, &existing, &mapping.class).await?;
         check_existing(&self.client, mapping, &existing, objects, self.options.mode)?;
-        let tenants = if has_tenants(&existing) { schema::tenants(&self.client, &mapping.class).await? } else { Vec::new() };
+        let tenants =
+            if has_tenants(&existing) { schema::tenants(&self.client, &mapping.class).await? } else { Vec::new() };
         let ids = if self.options.mode == Mode::Append && objects > 0 {
             let mut keys = Vec::new();
             let active = tenants.iter().filter(|tenant| tenant.is_active()).map(|tenant| tenant.name.clone());
             let scopes: Vec<String> = if mapping.has_tenants { active.collect() } else { vec![String::new()] };
             for tenant in &scopes {
                 let found = ids::all(&self.client, &mapping.class, tenant).await;
-                keys.extend(found.map_err(|fault| fault.about(format!("{}: reading the ids of {:?}", self.client.name(), mapping.class)))?);
+                keys.extend(found.map_err(|fault| {
+                    fault.about(format!("{}: reading the ids of {:?}", self.client.name(), mapping.class))
+                })?);
             }
             Some(work.spool(ids::to_lines(&keys).into_bytes().into()).await?)
         } else {
@@ -89,7 +95,10 @@ impl Target {
         if now == before + new {
             return Ok(ItemDone { done: now, value: json!({ "before": before, "new": new }), ..ItemDone::default() });
         }
-        let message = format!("counts do not meet: {:?} had {before} objects, {new} were added, and now it has {now}", mapping.class);
+        let message = format!(
+            "counts do not meet: {:?} had {before} objects, {new} were added, and now it has {now}",
+            mapping.class
+        );
         Err(EngineError::new(ExitClass::Damaged, message)
             .with_hint("somebody else writes to it, or an id came in several splits; the source is untouched; run with --fresh to take this run back"))
     }
@@ -100,8 +109,13 @@ impl Target {
         for receipt in work.rows() {
             if let Some(name) = spools_of(&receipt)?.references {
                 // A split that was written again has lost its references, and another spool.
-                let digest: String = Sha256::digest(name.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-                items.push(Item { dataset: receipt.dataset.clone(), id: format!("{}-{digest}", receipt.split), payload: json!(name) });
+                let digest: String =
+                    Sha256::digest(name.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+                items.push(Item {
+                    dataset: receipt.dataset.clone(),
+                    id: format!("{}-{digest}", receipt.split),
+                    payload: json!(name),
+                });
             }
         }
         Ok(items)
@@ -110,7 +124,8 @@ impl Target {
     async fn references(&self, item: &Item, mapping: &Mapping, work: &Work) -> Result<ItemDone> {
         let first = work.mark(&format!("references-{}-{}", item.dataset, item.id)).await?;
         let lines = work.spooled(item.payload.as_str().unwrap_or_default()).await?;
-        let renames = self.mappings(&work.incoming)?.into_iter().map(|mapping| (mapping.dataset, mapping.class)).collect();
+        let renames =
+            self.mappings(&work.incoming)?.into_iter().map(|mapping| (mapping.dataset, mapping.class)).collect();
         // Objects that were merged into had references before.
         let reset = !first || self.options.conflicts == Conflicts::Merge;
         references::write(&self.client, &mapping.class, &lines, &renames, reset).await
@@ -124,7 +139,11 @@ fn done(surveyed: &Surveyed) -> Result<ItemDone> {
 
 /// One item a dataset.
 fn each(work: &Work) -> Vec<Item> {
-    let items = work.incoming.datasets.iter().map(|dataset| Item { dataset: dataset.name.clone(), id: dataset.name.clone(), payload: Value::Null });
+    let items = work.incoming.datasets.iter().map(|dataset| Item {
+        dataset: dataset.name.clone(),
+        id: dataset.name.clone(),
+        payload: Value::Null,
+    });
     items.collect()
 }
 
@@ -179,7 +198,9 @@ impl Database for Target {
             phase if phase == REFERENCES.name => self.references(item, &mapping, work).await,
             phase if phase == COUNTS.name => self.counts(&mapping, work).await,
             phase if phase == ALIASES.name => schema::make_alias(&self.client, item).await,
-            phase if phase == STATES.name && mapping.has_tenants => schema::settle_tenants(&self.client, &mapping).await,
+            phase if phase == STATES.name && mapping.has_tenants => {
+                schema::settle_tenants(&self.client, &mapping).await
+            }
             _ => Ok(ItemDone::default()),
         }
     }
@@ -189,7 +210,10 @@ impl Database for Target {
         for mapping in self.mappings(&work.incoming)? {
             let surveyed = Self::surveyed(work, &mapping.dataset)?;
             let touched = self.options.mode == Mode::Drop || self.options.conflicts.endangers();
-            if surveyed.class.is_some() && touched && (surveyed.objects > 0 || surveyed.hidden || self.options.mode == Mode::Drop) {
+            if surveyed.class.is_some()
+                && touched
+                && (surveyed.objects > 0 || surveyed.hidden || self.options.mode == Mode::Drop)
+            {
                 classes.push(mapping.class);
             }
         }
@@ -202,7 +226,12 @@ impl Database for Target {
                 map.insert(key.to_owned(), value.clone());
             }
         }
-        Ok(Some(Component { kind: Kind::Source, name: NAME.to_owned(), options, pointer: self.component.pointer.clone() }))
+        Ok(Some(Component {
+            kind: Kind::Source,
+            name: NAME.to_owned(),
+            options,
+            pointer: self.component.pointer.clone(),
+        }))
     }
 
     fn safety(&self) -> Result<Option<Component>> {
@@ -214,9 +243,12 @@ impl Database for Target {
                 options: json!({ "connection": name }),
                 pointer: format!("{}/safety", self.component.pointer),
             })),
-            None => Err(EngineError::new(ExitClass::Refused, "objects that are there would be overwritten or removed, and nothing keeps them")
-                .with_hint("add `safety: { connection: NAME }` with a repository, or `safety: none`; nothing was changed")
-                .at(self.component.pointer.clone())),
+            None => Err(EngineError::new(
+                ExitClass::Refused,
+                "objects that are there would be overwritten or removed, and nothing keeps them",
+            )
+            .with_hint("add `safety: { connection: NAME }` with a repository, or `safety: none`; nothing was changed")
+            .at(self.component.pointer.clone())),
         }
     }
 

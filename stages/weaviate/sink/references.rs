@@ -52,7 +52,12 @@ struct AnswerResult {
 /// The lines of an object's references.
 pub fn lines_of(object: &Object, out: &mut Vec<u8>) -> Result<()> {
     for (property, list) in &object.references {
-        let line = Line { tenant: object.tenant.clone(), id: object.id.hyphenated().to_string(), property: property.clone(), list: list.clone() };
+        let line = Line {
+            tenant: object.tenant.clone(),
+            id: object.id.hyphenated().to_string(),
+            property: property.clone(),
+            list: list.clone(),
+        };
         serde_json::to_writer(&mut *out, &line).map_err(|error| EngineError::failed(format!("references: {error}")))?;
         out.push(b'\n');
     }
@@ -88,8 +93,12 @@ pub async fn write(
     }
     let mut wire = Vec::new();
     for line in &lines {
-        let list: Vec<Reference> = serde_json::from_str(line.list.get())
-            .map_err(|error| EngineError::failed(format!("object {}: property {:?} holds no references: {error}", line.id, line.property)))?;
+        let list: Vec<Reference> = serde_json::from_str(line.list.get()).map_err(|error| {
+            EngineError::failed(format!(
+                "object {}: property {:?} holds no references: {error}",
+                line.id, line.property
+            ))
+        })?;
         for reference in list {
             let from = format!("{BEACON}{class}/{}/{}", line.id, line.property);
             let to = renamed(&reference.beacon, rename);
@@ -103,18 +112,28 @@ pub async fn write(
     let mut done = ItemDone::default();
     for part in wire.chunks(AT_ONCE) {
         let body = client.send(Method::POST, "/batch/references", &json!(part)).await.map_err(about)?;
-        let answers: Vec<Answer> =
-            serde_json::from_slice(&body).map_err(|error| about(Fault::Refused(format!("unexpected answer: {error}"))))?;
+        let answers: Vec<Answer> = serde_json::from_slice(&body)
+            .map_err(|error| about(Fault::Refused(format!("unexpected answer: {error}"))))?;
         if answers.len() != part.len() {
-            return Err(about(Fault::Refused(format!("{} references were sent, and {} were answered for", part.len(), answers.len()))));
+            return Err(about(Fault::Refused(format!(
+                "{} references were sent, and {} were answered for",
+                part.len(),
+                answers.len()
+            ))));
         }
         for (answer, reference) in answers.iter().zip(part) {
             if answer.result.status == "SUCCESS" {
                 done.done += 1;
                 continue;
             }
-            let reason = answer.result.errors.pointer("/error/0/message").and_then(Value::as_str).unwrap_or("refused without a reason");
-            let place = reference.get("from").and_then(Value::as_str).unwrap_or_default().trim_start_matches(BEACON).to_owned();
+            let reason = answer
+                .result
+                .errors
+                .pointer("/error/0/message")
+                .and_then(Value::as_str)
+                .unwrap_or("refused without a reason");
+            let place =
+                reference.get("from").and_then(Value::as_str).unwrap_or_default().trim_start_matches(BEACON).to_owned();
             done.rejects.push(Reject { place, reason: reason.to_owned(), row: Some(reference.to_string()) });
         }
     }

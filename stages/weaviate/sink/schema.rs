@@ -72,14 +72,20 @@ fn fits(client: &Client, mapping: &Mapping, existing: &Value) -> Result<()> {
     let known = properties(existing);
     for property in properties(&mapping.definition).iter().chain(&mapping.references) {
         let name = property.get("name").and_then(Value::as_str).unwrap_or_default();
-        let Some(there) = known.iter().find(|known| known.get("name").and_then(Value::as_str) == Some(name)) else { continue };
+        let Some(there) = known.iter().find(|known| known.get("name").and_then(Value::as_str) == Some(name)) else {
+            continue;
+        };
         let (wanted, has) = (property.get("dataType"), there.get("dataType"));
         if wanted != has {
             problems.push(format!("property {name:?} is {}, and the rows have {}", shown(has), shown(wanted)));
         }
     }
     let vectors = |class: &Value| -> Vec<String> {
-        class.get("vectorConfig").and_then(Value::as_object).map(|map| map.keys().cloned().collect()).unwrap_or_default()
+        class
+            .get("vectorConfig")
+            .and_then(Value::as_object)
+            .map(|map| map.keys().cloned().collect())
+            .unwrap_or_default()
     };
     let there = vectors(existing);
     for name in vectors(&mapping.definition).iter().filter(|name| !there.contains(name)) {
@@ -88,8 +94,15 @@ fn fits(client: &Client, mapping: &Mapping, existing: &Value) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    let message = format!("{}: collection {:?} cannot take dataset {:?}: {}", client.name(), mapping.class, mapping.dataset, problems.join("; "));
-    Err(EngineError::new(ExitClass::Refused, message).with_hint("cast, rename or drop columns in a transform, or restore under another name; nothing was changed"))
+    let message = format!(
+        "{}: collection {:?} cannot take dataset {:?}: {}",
+        client.name(),
+        mapping.class,
+        mapping.dataset,
+        problems.join("; ")
+    );
+    Err(EngineError::new(ExitClass::Refused, message)
+        .with_hint("cast, rename or drop columns in a transform, or restore under another name; nothing was changed"))
 }
 
 fn shown(data_type: Option<&Value>) -> String {
@@ -101,14 +114,19 @@ pub async fn make(client: &Client, mapping: &Mapping, surveyed: &Surveyed, mode:
     let about = |fault: Fault, what: &str| fault.about(format!("{}: {what} {:?}", client.name(), mapping.class));
     let mut there = class_of(client, &mapping.class).await?;
     if mode == Mode::Drop && there.is_some() {
-        client.raw(Method::DELETE, &format!("/schema/{}", mapping.class), None).await.map_err(|fault| about(fault, "removing"))?;
+        client
+            .raw(Method::DELETE, &format!("/schema/{}", mapping.class), None)
+            .await
+            .map_err(|fault| about(fault, "removing"))?;
         there = None;
     }
     let (plain, added) = without_added_vectors(&mapping.definition);
     let existing = match there {
         None => {
             client.send(Method::POST, "/schema", &plain).await.map_err(|fault| about(fault, "creating"))?;
-            class_of(client, &mapping.class).await?.unwrap_or(plain)
+            let made = class_of(client, &mapping.class).await?.unwrap_or_default();
+            check_made(client, mapping, &plain, &made)?;
+            made
         }
         Some(existing) => existing,
     };
@@ -121,6 +139,42 @@ pub async fn make(client: &Client, mapping: &Mapping, surveyed: &Surveyed, mode:
     }
     let done = add_properties(client, mapping, &existing, mapping.definition.get("properties")).await?;
     Ok(ItemDone { done, ..ItemDone::default() })
+}
+
+/// Servers leave out in silence what their version does not know: such a class would be another.
+fn check_made(client: &Client, mapping: &Mapping, wanted: &Value, made: &Value) -> Result<()> {
+    const SWITCHES: [&str; 6] = ["pq", "bq", "sq", "rq", "multivector", "multivector/muvera"];
+    let mut indexes = vec![(String::new(), wanted.clone(), made.clone())];
+    for (name, config) in wanted.get("vectorConfig").and_then(Value::as_object).into_iter().flatten() {
+        let there = made.pointer(&format!("/vectorConfig/{name}")).cloned().unwrap_or_default();
+        indexes.push((format!("vector {name:?}: "), config.clone(), there));
+    }
+    let mut lost = Vec::new();
+    for (name, wanted, made) in indexes {
+        let text = |class: &Value| class.get("vectorIndexType").and_then(Value::as_str).map(str::to_owned);
+        if text(&wanted).is_some() && text(&wanted) != text(&made) {
+            lost.push(format!("{name}vectorIndexType {}", text(&wanted).unwrap_or_default()));
+        }
+        for switch in SWITCHES {
+            let place = format!("/vectorIndexConfig/{switch}/enabled");
+            let is_on = |class: &Value| class.pointer(&place).and_then(Value::as_bool).unwrap_or(false);
+            if is_on(&wanted) && !is_on(&made) {
+                lost.push(format!("{name}{switch}"));
+            }
+        }
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let version = &client.server().version;
+    let message = format!(
+        "{}: version {version} does not support of collection {:?}: {}",
+        client.name(),
+        mapping.class,
+        lost.join(", ")
+    );
+    Err(EngineError::new(ExitClass::Refused, message)
+        .with_hint("what was made is removed again; drop these vectors in a transform, or restore to a newer server"))
 }
 
 /// A class with one vector of its own and named ones beside it: the server makes it only in two steps, as it once came to be.
@@ -139,7 +193,8 @@ async fn add_vectors(client: &Client, mapping: &Mapping, mut class: Value, added
         map.insert("vectorConfig".to_owned(), added.clone());
     }
     let sent = client.send(Method::PUT, &format!("/schema/{}", mapping.class), &class).await;
-    sent.map(drop).map_err(|fault| fault.about(format!("{}: adding the named vectors of {:?}", client.name(), mapping.class)))
+    sent.map(drop)
+        .map_err(|fault| fault.about(format!("{}: adding the named vectors of {:?}", client.name(), mapping.class)))
 }
 
 /// Adds the reference properties, now that every class is there.
@@ -162,10 +217,9 @@ async fn add_properties(client: &Client, mapping: &Mapping, existing: &Value, wa
             continue;
         }
         let path = format!("/schema/{}/properties", mapping.class);
-        client
-            .send(Method::POST, &path, property)
-            .await
-            .map_err(|fault| fault.about(format!("{}: adding property {name:?} to {:?}", client.name(), mapping.class)))?;
+        client.send(Method::POST, &path, property).await.map_err(|fault| {
+            fault.about(format!("{}: adding property {name:?} to {:?}", client.name(), mapping.class))
+        })?;
         done += 1;
     }
     Ok(done)
@@ -211,14 +265,17 @@ pub async fn make_tenants(client: &Client, class: &str, wanted: &[String]) -> Re
 
 /// Gives tenants the states that they had.
 pub async fn settle_tenants(client: &Client, mapping: &Mapping) -> Result<ItemDone> {
-    let cold: Vec<&String> =
-        mapping.tenants.iter().filter(|(_, status)| matches!(status.as_str(), "COLD" | "INACTIVE")).map(|(name, _)| name).collect();
+    let cold: Vec<&String> = mapping
+        .tenants
+        .iter()
+        .filter(|(_, status)| matches!(status.as_str(), "COLD" | "INACTIVE"))
+        .map(|(name, _)| name)
+        .collect();
     for part in cold.chunks(TENANTS_AT_ONCE) {
         let body: Vec<Value> = part.iter().map(|tenant| json!({ "name": tenant, "activityStatus": "COLD" })).collect();
-        client
-            .send(Method::PUT, &format!("/schema/{}/tenants", mapping.class), &Value::Array(body))
-            .await
-            .map_err(|fault| fault.about(format!("{}: setting tenants of {:?} inactive", client.name(), mapping.class)))?;
+        client.send(Method::PUT, &format!("/schema/{}/tenants", mapping.class), &Value::Array(body)).await.map_err(
+            |fault| fault.about(format!("{}: setting tenants of {:?} inactive", client.name(), mapping.class)),
+        )?;
     }
     Ok(ItemDone { done: cold.len() as u64, ..ItemDone::default() })
 }
@@ -291,7 +348,9 @@ pub async fn make_role(client: &Client, item: &Item) -> Result<ItemDone> {
         Ok(ItemDone { rejects: vec![reject], ..ItemDone::default() })
     };
     match client.get::<Value>(&format!("/authz/roles/{}", item.id)).await {
-        Ok(there) if permissions(&there) == permissions(&item.payload) => return Ok(ItemDone { done: 1, ..ItemDone::default() }),
+        Ok(there) if permissions(&there) == permissions(&item.payload) => {
+            return Ok(ItemDone { done: 1, ..ItemDone::default() });
+        }
         Ok(_) => return refused("it is there already, with other permissions".to_owned()),
         Err(Fault::Missing(_)) => {}
         Err(Fault::Refused(reason)) => return refused(reason),

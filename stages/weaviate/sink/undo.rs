@@ -20,7 +20,9 @@ impl Target {
         let mut undone = Undone::default();
         let mut restored = false;
         for mapping in self.mappings(&work.incoming)? {
-            let Some(_) = work.receipt(super::phases::SURVEY.name, &mapping.dataset, &mapping.dataset) else { continue };
+            let Some(_) = work.receipt(super::phases::SURVEY.name, &mapping.dataset, &mapping.dataset) else {
+                continue;
+            };
             let begun = work.state.is_marked(&work.run, &format!("collection-{}", mapping.dataset)).await?;
             if !begun {
                 continue;
@@ -53,7 +55,13 @@ impl Target {
     }
 
     /// Removes the objects that the run touched and the survey had not seen.
-    async fn remove_added(&self, mapping: &Mapping, surveyed: &Surveyed, work: &Work, undone: &mut Undone) -> Result<()> {
+    async fn remove_added(
+        &self,
+        mapping: &Mapping,
+        surveyed: &Surveyed,
+        work: &Work,
+        undone: &mut Undone,
+    ) -> Result<()> {
         let before = match &surveyed.ids {
             Some(name) => ids::from_lines(&work.spooled(name).await?)?,
             None => HashSet::new(),

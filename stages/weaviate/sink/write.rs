@@ -1,8 +1,8 @@
 //! Batches of objects on their way: sized, sent, answered item by item.
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use restow_core::Result;
 use reqwest::Method;
+use restow_core::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -37,7 +37,8 @@ struct RestResult {
 /// # Errors
 /// The server stays away, or refuses a whole request for a reason that has nothing to do with its objects.
 pub async fn write(client: &Client, class: &str, objects: &[Object], batch_bytes: usize) -> Result<Verdicts, Fault> {
-    let requests: Vec<_> = cut(objects, batch_bytes).into_iter().map(|part| send(client, class, part).boxed()).collect();
+    let requests: Vec<_> =
+        cut(objects, batch_bytes).into_iter().map(|part| send(client, class, part).boxed()).collect();
     let verdicts: Vec<Verdicts> = stream::iter(requests).buffered(AT_ONCE).try_collect().await?;
     let mut verdicts = verdicts.concat();
     for (verdict, object) in verdicts.iter_mut().zip(objects) {
@@ -92,15 +93,18 @@ async fn send(client: &Client, class: &str, objects: &[Object]) -> Result<Verdic
 }
 
 async fn by_rpc(client: &Client, class: &str, objects: &[Object]) -> Result<Verdicts, Fault> {
-    let request = BatchObjectsRequest {
-        objects: objects.iter().map(|object| object.to_grpc(class)).collect(),
-    };
+    let request = BatchObjectsRequest { objects: objects.iter().map(|object| object.to_grpc(class)).collect() };
     let reply = client.batch(request).await?;
     let mut verdicts: Verdicts = vec![Ok(()); objects.len()];
     for error in reply.errors {
         let verdict = usize::try_from(error.index).ok().and_then(|index| verdicts.get_mut(index));
         let Some(verdict) = verdict else {
-            return Err(Fault::Refused(format!("an error for object {} of {}: {}", error.index, objects.len(), error.error)));
+            return Err(Fault::Refused(format!(
+                "an error for object {} of {}: {}",
+                error.index,
+                objects.len(),
+                error.error
+            )));
         };
         *verdict = Err(error.error);
     }
@@ -120,14 +124,20 @@ async fn by_rest(client: &Client, class: &str, objects: &[Object]) -> Result<Ver
     }
     let count = wire.len();
     let body = client.send(Method::POST, "/batch/objects", &json!({ "objects": wire })).await?;
-    let items: Vec<RestItem> =
-        serde_json::from_slice(&body).map_err(|error| Fault::Refused(format!("the answer to a batch is unexpected: {error}")))?;
+    let items: Vec<RestItem> = serde_json::from_slice(&body)
+        .map_err(|error| Fault::Refused(format!("the answer to a batch is unexpected: {error}")))?;
     if items.len() != count {
         return Err(Fault::Refused(format!("{count} objects were sent, and {} were answered for", items.len())));
     }
     let mut answers = items.into_iter().map(|item| match item.result.status.as_str() {
         "SUCCESS" => Ok(()),
-        _ => Err(item.result.errors.pointer("/error/0/message").and_then(Value::as_str).unwrap_or("refused without a reason").to_owned()),
+        _ => Err(item
+            .result
+            .errors
+            .pointer("/error/0/message")
+            .and_then(Value::as_str)
+            .unwrap_or("refused without a reason")
+            .to_owned()),
     });
     for verdict in verdicts.iter_mut().filter(|verdict| verdict.is_ok()) {
         *verdict = answers.next().unwrap_or_else(|| Err("the server gave no answer for it".to_owned()));

@@ -41,8 +41,9 @@ pub struct Spools {
 
 /// What the receipt of a split says of its spools.
 pub fn spools_of(receipt: &Receipt) -> Result<Spools> {
-    Spools::deserialize(&receipt.output.written)
-        .map_err(|error| EngineError::failed(format!("the receipt of split {:?} cannot be read: {error}", receipt.split)))
+    Spools::deserialize(&receipt.output.written).map_err(|error| {
+        EngineError::failed(format!("the receipt of split {:?} cannot be read: {error}", receipt.split))
+    })
 }
 
 /// Writes one split.
@@ -80,7 +81,11 @@ impl Writer {
             let object = match columns.object(row) {
                 Ok(object) => object,
                 Err(reason) => {
-                    report.rejects.push(Reject { place: format!("{} row {row} of a batch", self.shared.mapping.class), reason, row: None });
+                    report.rejects.push(Reject {
+                        place: format!("{} row {row} of a batch", self.shared.mapping.class),
+                        reason,
+                        row: None,
+                    });
                     continue;
                 }
             };
@@ -107,19 +112,27 @@ impl Writer {
     fn conflict(&self, object: &Object) -> EngineError {
         let class = &self.shared.mapping.class;
         EngineError::new(ExitClass::Refused, format!("{}: {class:?} has an object {} already", self.shared.client.name(), object.id.hyphenated()))
-            .with_hint("nothing that was there has changed; set `conflicts: overwrite`, `skip` or `merge`, or take back what this run added with `--fresh`")
+            .with_hint("nothing that was there has changed, and what this run had added is removed; set `conflicts: overwrite`, `skip` or `merge`")
     }
 
     fn reject(&self, object: &Object, reason: String) -> Reject {
         let class = &self.shared.mapping.class;
-        let place = if object.tenant.is_empty() { format!("{class}/{}", object.id) } else { format!("{class}/{}/{}", object.tenant, object.id) };
+        let place = if object.tenant.is_empty() {
+            format!("{class}/{}", object.id)
+        } else {
+            format!("{class}/{}/{}", object.tenant, object.id)
+        };
         let row = object.to_json(class).ok().map(|row| row.to_string());
         Reject { place, reason, row }
     }
 
     /// Tenants that nobody has named before are made when their first object comes.
     async fn make_tenants(&mut self, objects: &[&Object]) -> Result<()> {
-        let new: HashSet<&String> = objects.iter().map(|object| &object.tenant).filter(|tenant| !tenant.is_empty() && !self.tenants.contains(*tenant)).collect();
+        let new: HashSet<&String> = objects
+            .iter()
+            .map(|object| &object.tenant)
+            .filter(|tenant| !tenant.is_empty() && !self.tenants.contains(*tenant))
+            .collect();
         if new.is_empty() {
             return Ok(());
         }
@@ -181,7 +194,8 @@ impl SplitWriter for Writer {
             let lines = std::mem::take(&mut self.references);
             self.spools.references = Some(self.shared.work.spool(lines.into()).await?);
         }
-        let written = serde_json::to_value(&self.spools).map_err(|error| EngineError::failed(format!("receipt: {error}")))?;
+        let written =
+            serde_json::to_value(&self.spools).map_err(|error| EngineError::failed(format!("receipt: {error}")))?;
         let digest = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(SplitOutput { rows: self.written, stored_bytes: self.bytes, plain_bytes: self.bytes, digest, written })
     }

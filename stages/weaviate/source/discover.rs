@@ -78,7 +78,8 @@ struct Tenant {
 /// # Errors
 /// It cannot be reached, has nothing that was asked for, or something that could not be kept.
 pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found> {
-    let schema: Schema = client.get("/schema").await.map_err(|fault| fault.about(about(client, "reading the schema")))?;
+    let schema: Schema =
+        client.get("/schema").await.map_err(|fault| fault.about(about(client, "reading the schema")))?;
     let classes = wanted(client, schema, options)?;
     let mut artifacts = of_server(client).await?;
     let (mut collections, mut skipped, mut refused) = (Vec::new(), Vec::new(), Vec::new());
@@ -90,7 +91,8 @@ pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found>
         let tenants = if class.has_tenants {
             let all = tenants_of(client, &class.name).await?;
             let asked = |tenant: &&Tenant| tenant_globs.as_ref().is_none_or(|globs| matches(globs, &tenant.name));
-            let (active, cold): (Vec<&Tenant>, Vec<&Tenant>) = all.iter().filter(asked).partition(|tenant| tenant.is_active());
+            let (active, cold): (Vec<&Tenant>, Vec<&Tenant>) =
+                all.iter().filter(asked).partition(|tenant| tenant.is_active());
             let shown = |tenant: &Tenant| format!("{}/{} ({})", class.name, tenant.name, tenant.activity_status);
             let mut to_activate = Vec::new();
             for tenant in cold {
@@ -100,8 +102,11 @@ pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found>
                     ColdTenants::Refuse | ColdTenants::Activate => refused.push(shown(tenant)),
                 }
             }
-            let read: Vec<&Tenant> =
-                all.iter().filter(asked).filter(|tenant| tenant.is_active() || to_activate.contains(&tenant.name)).collect();
+            let read: Vec<&Tenant> = all
+                .iter()
+                .filter(asked)
+                .filter(|tenant| tenant.is_active() || to_activate.contains(&tenant.name))
+                .collect();
             let text = serde_json::to_vec(&read).map_err(|error| EngineError::failed(format!("tenants: {error}")))?;
             artifacts.push(artifact(&class.name, "tenants.json", text));
             Some((active.into_iter().map(|tenant| tenant.name.clone()).collect::<Vec<_>>(), to_activate))
@@ -114,8 +119,12 @@ pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found>
     if !refused.is_empty() {
         let message = format!("{}: inactive tenants cannot be read: {}", client.name(), refused.join(", "));
         let hint = match options.cold_tenants {
-            ColdTenants::Activate => "offloaded tenants cannot be activated from here: load them, or set `cold_tenants: skip` to leave them out; nothing was read",
-            _ => "set `cold_tenants: activate` to activate them while they are read, or `skip` to leave them out; nothing was read",
+            ColdTenants::Activate => {
+                "offloaded tenants cannot be activated from here: load them, or set `cold_tenants: skip` to leave them out; nothing was read"
+            }
+            _ => {
+                "set `cold_tenants: activate` to activate them while they are read, or `skip` to leave them out; nothing was read"
+            }
         };
         return Err(EngineError::new(ExitClass::Refused, message).with_hint(hint));
     }
@@ -159,8 +168,13 @@ fn wanted(client: &Client, schema: Schema, options: &SourceOptions) -> Result<Ve
     let plain = options.collections.iter().flatten().filter(|name| !name.contains(['*', '?', '[', '{']));
     let missing: Vec<&str> = plain.filter(|name| !names.contains(name)).map(String::as_str).collect();
     if !missing.is_empty() || classes.is_empty() {
-        let what = if missing.is_empty() { "no collection that was asked for".to_owned() } else { format!("no collection {}", missing.join(", ")) };
-        let has = if names.is_empty() { "it has none at all".to_owned() } else { format!("it has {}", names.join(", ")) };
+        let what = if missing.is_empty() {
+            "no collection that was asked for".to_owned()
+        } else {
+            format!("no collection {}", missing.join(", "))
+        };
+        let has =
+            if names.is_empty() { "it has none at all".to_owned() } else { format!("it has {}", names.join(", ")) };
         return Err(EngineError::new(ExitClass::NotFound, format!("{} has {what}", client.name())).with_hint(has));
     }
     Ok(classes)
@@ -249,7 +263,12 @@ async fn collection(
 }
 
 /// Adds the lengths of the vectors of the first objects.
-async fn sample(client: &Client, class: &Class, tenant: Option<&str>, lengths: &mut BTreeMap<usize, Vec<i32>>) -> Result<()> {
+async fn sample(
+    client: &Client,
+    class: &Class,
+    tenant: Option<&str>,
+    lengths: &mut BTreeMap<usize, Vec<i32>>,
+) -> Result<()> {
     let request = SearchRequest {
         collection: class.name.clone(),
         tenant: tenant.unwrap_or_default().to_owned(),

@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use datafusion::logical_expr::Expr;
 use futures::StreamExt;
 use restow_core::stage::{
-    Artifact, Dataset, Effects, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split, SplitStream,
+    Artifact, Dataset, Effects, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split,
+    SplitStream,
 };
 use restow_core::{EngineError, ExitClass, Result};
 use restow_spec::pipeline::Component;
@@ -82,9 +83,10 @@ impl Weaviate {
 #[async_trait]
 impl Source for Weaviate {
     fn identity(&self) -> SourceIdentity {
-        let mut consistency = "fuzzy: each object as it was at some moment while its range of ids was read, between start and end of \
+        let mut consistency =
+            "fuzzy: each object as it was at some moment while its range of ids was read, between start and end of \
                                the run; of objects written or deleted meanwhile, any state in that time, or none"
-            .to_owned();
+                .to_owned();
         if !self.skipped.is_empty() {
             consistency.push_str("; inactive tenants left out: ");
             consistency.push_str(&self.skipped.join(", "));
@@ -92,7 +94,9 @@ impl Source for Weaviate {
         let inactive: Vec<String> = self
             .collections
             .iter()
-            .flat_map(|collection| collection.inactive.iter().map(|tenant| format!("{}/{tenant}", collection.class.name)))
+            .flat_map(|collection| {
+                collection.inactive.iter().map(|tenant| format!("{}/{tenant}", collection.class.name))
+            })
             .collect();
         if !inactive.is_empty() {
             consistency.push_str("; inactive tenants activated while they are read: ");
@@ -147,7 +151,8 @@ impl Source for Weaviate {
                 continue;
             }
             for piece in pieces(&self.client, &dataset.name, tenant, parallel).await? {
-                let payload = serde_json::to_value(&piece).map_err(|error| EngineError::failed(format!("split: {error}")))?;
+                let payload =
+                    serde_json::to_value(&piece).map_err(|error| EngineError::failed(format!("split: {error}")))?;
                 let id = format!("r{:05}", splits.len());
                 splits.push(Split { id, payload, rows: piece.rows, bytes: None });
             }
@@ -161,8 +166,9 @@ impl Source for Weaviate {
 
     async fn read(&self, request: ReadRequest) -> Result<SplitStream> {
         let collection = self.collection(&request.dataset)?;
-        let piece: Piece = serde_json::from_value(request.split.payload.clone())
-            .map_err(|error| EngineError::failed(format!("split {:?} of the run cannot be read: {error}", request.split.id)))?;
+        let piece: Piece = serde_json::from_value(request.split.payload.clone()).map_err(|error| {
+            EngineError::failed(format!("split {:?} of the run cannot be read: {error}", request.split.id))
+        })?;
         let reading = read::Reading::new(self.client.clone(), collection, piece, &request, self.page_bytes)?;
         Ok(reading.events().boxed())
     }

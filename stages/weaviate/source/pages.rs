@@ -78,7 +78,11 @@ impl PageRequest {
     pub async fn fetch(&self, cursor: &Cursor) -> Result<Page, Fault> {
         let mut limit = cursor.limit;
         loop {
-            let page = if self.by_grpc { self.by_grpc(&cursor.after, limit).await } else { self.by_rest(&cursor.after, limit).await };
+            let page = if self.by_grpc {
+                self.by_grpc(&cursor.after, limit).await
+            } else {
+                self.by_rest(&cursor.after, limit).await
+            };
             match page {
                 Err(Fault::TooLarge(_) | Fault::Refused(_)) if limit > 1 => limit = (limit / 2).max(1),
                 Err(Fault::TooLarge(_) | Fault::Refused(_)) => return self.one(&cursor.after).await,
@@ -124,7 +128,11 @@ impl PageRequest {
             ..self.search(after, limit)
         };
         let mut reply = self.client.search(request).await?;
-        let mut page = Page { rows: Vec::with_capacity(reply.results.len()), bytes: reply.encoded_len() as u64, is_empty: reply.results.is_empty() };
+        let mut page = Page {
+            rows: Vec::with_capacity(reply.results.len()),
+            bytes: reply.encoded_len() as u64,
+            is_empty: reply.results.is_empty(),
+        };
         for result in &mut reply.results {
             let id = id_of(result).ok_or_else(|| Fault::Refused("an object without an id".to_owned()))?;
             let key = number(&id).ok_or_else(|| Fault::Refused(format!("an object with the id {id:?}")))?;
@@ -145,7 +153,8 @@ impl PageRequest {
         let page: RestPage =
             serde_json::from_slice(&body).map_err(|error| Fault::Refused(format!("a page cannot be read: {error}")))?;
         let objects = page.objects.unwrap_or_default();
-        let mut page = Page { rows: Vec::with_capacity(objects.len()), bytes: body.len() as u64, is_empty: objects.is_empty() };
+        let mut page =
+            Page { rows: Vec::with_capacity(objects.len()), bytes: body.len() as u64, is_empty: objects.is_empty() };
         for text in objects {
             page.rows.push(self.of_rest(text.get())?);
         }
@@ -171,7 +180,9 @@ impl PageRequest {
             ..self.search(after, 1)
         };
         let reply = self.client.search(request).await?;
-        let Some(id) = reply.results.first().and_then(id_of) else { return Ok(Page { is_empty: true, ..Page::default() }) };
+        let Some(id) = reply.results.first().and_then(id_of) else {
+            return Ok(Page { is_empty: true, ..Page::default() });
+        };
         let key = number(&id).ok_or_else(|| Fault::Refused(format!("an object with the id {id:?}")))?;
         let tenant = if self.tenant.is_empty() { String::new() } else { format!("&tenant={}", self.tenant) };
         let path = format!("/objects/{}/{id}?include=vector{tenant}", self.class);
@@ -185,7 +196,8 @@ impl PageRequest {
                 return Ok(Page { rows: vec![(key, Err(reject))], bytes: 0, is_empty: false });
             }
         };
-        let text = std::str::from_utf8(&body).map_err(|error| Fault::Refused(format!("object {id} is no text: {error}")))?;
+        let text =
+            std::str::from_utf8(&body).map_err(|error| Fault::Refused(format!("object {id} is no text: {error}")))?;
         Ok(Page { rows: vec![self.of_rest(text)?], bytes: body.len() as u64, is_empty: false })
     }
 }

@@ -7,8 +7,8 @@ use restow_core::Result;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::super::client::proto::{MetadataRequest, PropertiesRequest, SearchRequest};
 use super::super::client::Client;
+use super::super::client::proto::{MetadataRequest, PropertiesRequest, SearchRequest};
 use super::super::decode::id_of;
 
 /// Objects that a range should have: small enough that reading it again costs little, large enough that its requests do.
@@ -174,7 +174,10 @@ mod tests {
             .map(|piece| (piece.after.as_deref().and_then(number), piece.to.as_deref().and_then(number)))
             .collect();
         assert_eq!(ends, [(None, Some(29)), (Some(29), Some(39)), (Some(39), None)]);
-        assert_eq!(joined(&[], 20, Some("t")), [Piece { tenant: Some("t".into()), after: None, to: None, rows: Some(0) }]);
+        assert_eq!(
+            joined(&[], 20, Some("t")),
+            [Piece { tenant: Some("t".into()), after: None, to: None, rows: Some(0) }]
+        );
     }
 
     #[test]

@@ -64,7 +64,9 @@ impl Reading {
     ) -> Result<Self> {
         let columns = request.schema.fields().iter().map(|field| {
             let column = collection.columns.iter().find(|column| column.field.name() == field.name());
-            column.cloned().ok_or_else(|| EngineError::failed(format!("collection {:?} has no column {:?}", request.dataset, field.name())))
+            column.cloned().ok_or_else(|| {
+                EngineError::failed(format!("collection {:?} has no column {:?}", request.dataset, field.name()))
+            })
         });
         let columns: Vec<Column> = columns.collect::<Result<_>>()?;
         let by_grpc = collection.class.is_whole_by_grpc();

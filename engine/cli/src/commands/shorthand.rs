@@ -31,7 +31,11 @@ pub async fn backup(app: &App, arguments: &BackupArgs) -> Result<u8, CliError> {
     let create = arguments.create;
     if let Some(file) = &arguments.key_file {
         let create = if create { ", create: true" } else { "" };
-        let _ = writeln!(text, "  - encrypt: {{ aes-256-gcm: {{ key_file: {}{create} }} }}", quoted(&file.display().to_string()));
+        let _ = writeln!(
+            text,
+            "  - encrypt: {{ aes-256-gcm: {{ key_file: {}{create} }} }}",
+            quoted(&file.display().to_string())
+        );
     } else if app.environment.get(KEY_VARIABLE).is_some_and(|key| !key.is_empty()) {
         let _ = writeln!(text, "  - encrypt: {{ aes-256-gcm: {{ key: \"${{secret:env:{KEY_VARIABLE}}}\" }} }}");
     }
@@ -108,7 +112,9 @@ impl Database {
         let Some(name) = Self::scheme(catalogue, kind, address) else {
             let known: Vec<String> = catalogue
                 .names(kind)
-                .filter(|name| catalogue.get(Kind::Connection, name).is_some() && *name != "files" && *name != "repository")
+                .filter(|name| {
+                    catalogue.get(Kind::Connection, name).is_some() && *name != "files" && *name != "repository"
+                })
                 .map(|name| format!("{name}://"))
                 .collect();
             let message = format!("{address:?} is no database that this version knows as a {kind}");

@@ -146,12 +146,7 @@ async fn take_up(
     Ok(Some(Begun { intent, resumed: true, receipts, splits }))
 }
 
-async fn new_run(
-    request: &RunRequest<'_>,
-    opened: &OpenedPipeline,
-    asked: &Asked,
-    effects: &Effects,
-) -> Result<Begun> {
+async fn new_run(request: &RunRequest<'_>, opened: &OpenedPipeline, asked: &Asked, effects: &Effects) -> Result<Begun> {
     let token = opened.source.acquire(effects).await?;
     let mut splits = BTreeMap::new();
     for dataset in opened.source.datasets().iter().filter(|dataset| request.selection.wants(&dataset.name)) {
@@ -179,12 +174,7 @@ async fn new_run(
 
 /// Ends an unfinished run for good. In a repository the aborted manifest is the outcome: no late commit can follow. In a database
 /// what it has changed is taken back.
-async fn abandon(
-    request: &RunRequest<'_>,
-    opened: &OpenedPipeline,
-    intent: Intent,
-    incoming: &Incoming,
-) -> Result<()> {
+async fn abandon(request: &RunRequest<'_>, opened: &OpenedPipeline, intent: Intent, incoming: &Incoming) -> Result<()> {
     if opened.sink.database().is_some() {
         return phases::undo(request, opened, intent, incoming).await;
     }

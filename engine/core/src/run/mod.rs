@@ -86,11 +86,29 @@ async fn to_its_end(
     began: Instant,
 ) -> Result<(RunSummary, Value)> {
     let begun = intent::begin(request, opened, asked, arriving, effects).await?;
-    let writing = compile(request, opened, &begun).await?;
-    let work = phases::work(request, opened, &begun, &writing, lock).await?;
+    let ended = written(request, opened, &begun, lock, began).await;
+    if let Err(error) = &ended
+        && error.class() == ExitClass::Refused
+    {
+        // Whoever is refused finds everything as it was.
+        phases::undo_refused(request, opened, &begun.intent, arriving).await?;
+    }
+    ended
+}
+
+/// Writes everything and makes it visible.
+async fn written(
+    request: &RunRequest<'_>,
+    opened: &OpenedPipeline,
+    begun: &Begun,
+    lock: Option<WorkLock>,
+    began: Instant,
+) -> Result<(RunSummary, Value)> {
+    let writing = compile(request, opened, begun).await?;
+    let work = phases::work(request, opened, begun, &writing, lock).await?;
     phases::before(request, opened, &work).await?;
     opened.sink.prepare(&work).await?;
-    let outcomes = datasets::write_all(request, opened, &begun, &writing).await?;
+    let outcomes = datasets::write_all(request, opened, begun, &writing).await?;
     let failures = failures(&outcomes);
     if let Some(error) = verdict(request.pipeline.on_error.dataset, &outcomes, failures) {
         let safe = match opened.sink.run_state() {
@@ -101,12 +119,12 @@ async fn to_its_end(
     }
     phases::after(request, opened, &work, &outcomes).await?;
     rejects::copy(request, opened, &outcomes, &work).await?;
-    let committed = commit(request, opened, &begun, &outcomes).await?;
+    let committed = commit(request, opened, begun, &outcomes).await?;
     if opened.sink.run_state().is_none() {
         opened.state.outcome(&begun.intent.run_id, Outcome::Done).await?;
     }
     let token = begun.token();
-    let summary = RunSummary::of(request, &writing, &begun, outcomes, committed, began.elapsed()).with_items(&work);
+    let summary = RunSummary::of(request, &writing, begun, outcomes, committed, began.elapsed()).with_items(&work);
     Ok((summary, token))
 }
 
@@ -164,7 +182,8 @@ fn verdict(
     let errors = || outcomes.iter().filter_map(|(_, error)| error.as_ref());
     // Whoever stayed away may come back: leave the run uncommitted and resumable.
     let away = errors().find(|error| {
-        matches!(error.class(), ExitClass::Unreachable | ExitClass::NoSpace | ExitClass::LostRace | ExitClass::Tampered)
+        use ExitClass::{LostRace, NoSpace, Refused, Tampered, Unreachable};
+        matches!(error.class(), Unreachable | NoSpace | LostRace | Tampered | Refused)
     });
     let fatal = away.or_else(|| {
         let all_failed = failures == outcomes.len();

@@ -50,6 +50,19 @@ pub(super) async fn work(
     Ok(Arc::new(work.claimed(claim, lock, items_of(&opened.state, &run).await?, rows)))
 }
 
+/// Takes back what a run has changed that the target refused in the middle, unless it has its outcome.
+pub(super) async fn undo_refused(
+    request: &RunRequest<'_>,
+    opened: &OpenedPipeline,
+    intent: &Intent,
+    incoming: &Incoming,
+) -> Result<()> {
+    if opened.sink.database().is_none() || opened.state.outcome_of(&intent.run_id).await?.is_some() {
+        return Ok(());
+    }
+    undo(request, opened, intent.clone(), incoming).await
+}
+
 /// Takes back what an unfinished run has changed. Once begun, nothing but the undo goes on, whoever comes next.
 pub(super) async fn undo(
     request: &RunRequest<'_>,
@@ -63,8 +76,12 @@ pub(super) async fn undo(
     let progress = Arc::clone(&request.progress);
     let claim = opened.state.claim(&run).await?;
     let items = items_of(&opened.state, &run).await?;
-    let work = Work::new(run.clone(), intent.snapshot_id, incoming.clone(), opened.state.clone(), progress)
-        .claimed(claim, None, items, Vec::new());
+    let work = Work::new(run.clone(), intent.snapshot_id, incoming.clone(), opened.state.clone(), progress).claimed(
+        claim,
+        None,
+        items,
+        Vec::new(),
+    );
     let undone = database.undo(&work).await.map_err(|error| error.context(format!("taking back run {run}")))?;
     for line in undone.said {
         request.progress.say(&format!("run {run}: {line}"));
@@ -128,8 +145,7 @@ pub(super) async fn after(
 
 async fn items(request: &RunRequest<'_>, database: &dyn Database, phase: Phase, work: &Work) -> Result<()> {
     let retry = &request.pipeline.on_error.retry;
-    let policy =
-        RetryPolicy { attempts: retry.attempts.max(1), first_delay: retry.delay, max_delay: retry.max_delay };
+    let policy = RetryPolicy { attempts: retry.attempts.max(1), first_delay: retry.delay, max_delay: retry.max_delay };
     let items = database.items(phase.name, work).await.map_err(|error| error.context(phase.name))?;
     let width = if phase.at_once { AT_ONCE } else { 1 };
     stream::iter(items.into_iter().map(Ok::<_, EngineError>))
@@ -196,7 +212,9 @@ async fn put(phase: Phase, item: &Item, done: ItemDone, work: &Work) -> Result<(
         PutReceipt::Created => work.add(receipt),
         PutReceipt::Existing(existing) => {
             let found = existing.evidence.get("item").cloned().unwrap_or_default();
-            work.add(ItemReceipt::deserialize(found).map_err(|error| EngineError::failed(format!("a receipt: {error}")))?);
+            work.add(
+                ItemReceipt::deserialize(found).map_err(|error| EngineError::failed(format!("a receipt: {error}")))?,
+            );
         }
     }
     Ok(())

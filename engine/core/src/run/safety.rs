@@ -26,7 +26,10 @@ pub(super) async fn keep(request: &RunRequest<'_>, database: &dyn Database, work
     let summary = nested(request, source, sink, "safety", &work.run)
         .await
         .map_err(|error| error.context("safety snapshot").with_hint("nothing was changed at the target"))?;
-    let Some(snapshot) = summary.snapshot.clone().filter(|_| summary.counts.rejected == 0 && summary.datasets.iter().all(|d| d.failure.is_none()))
+    let Some(snapshot) = summary
+        .snapshot
+        .clone()
+        .filter(|_| summary.counts.rejected == 0 && summary.datasets.iter().all(|d| d.failure.is_none()))
     else {
         return Err(EngineError::new(ExitClass::Refused, "the safety snapshot is not whole")
             .with_hint("nothing was changed at the target; `safety: none` goes without one"));
@@ -53,7 +56,9 @@ pub(super) async fn put_back(
         options.insert("snapshot".to_owned(), json!(snapshot));
     }
     let source = Component { kind: Kind::Source, options, ..safety };
-    let summary = nested(request, source, sink, "undo", &work.run).await.map_err(|error| error.context("putting back the safety snapshot"))?;
+    let summary = nested(request, source, sink, "undo", &work.run)
+        .await
+        .map_err(|error| error.context("putting back the safety snapshot"))?;
     request.progress.say(&format!("put back safety snapshot {snapshot}: {}", summary.report.made));
     Ok(())
 }

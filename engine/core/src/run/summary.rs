@@ -163,7 +163,11 @@ impl RunSummary {
                     item.done += receipt.done;
                     item.rejected += receipt.rejected;
                 }
-                None => self.items.push(ItemSummary { phase: receipt.phase, done: receipt.done, rejected: receipt.rejected }),
+                None => self.items.push(ItemSummary {
+                    phase: receipt.phase,
+                    done: receipt.done,
+                    rejected: receipt.rejected,
+                }),
             }
         }
         self.items.retain(|item| item.done + item.rejected > 0);

@@ -137,7 +137,13 @@ pub struct Work {
 
 impl Work {
     /// A run at a target that is no database, or one in a test.
-    pub fn new(run: String, snapshot: SnapshotId, incoming: Incoming, state: RunStateStore, progress: Arc<Progress>) -> Self {
+    pub fn new(
+        run: String,
+        snapshot: SnapshotId,
+        incoming: Incoming,
+        state: RunStateStore,
+        progress: Arc<Progress>,
+    ) -> Self {
         let (items, rows) = (Mutex::default(), Mutex::default());
         Self { run, snapshot, incoming, state, progress, claim: None, _lock: None, items, rows }
     }

@@ -38,7 +38,8 @@ impl Effects {
     /// # Errors
     /// The state cannot be read.
     pub async fn of_the_dead(&self) -> Result<Vec<(String, Value)>> {
-        let own: Vec<String> = self.own.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|own| own.0.clone()).collect();
+        let own: Vec<String> =
+            self.own.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|own| own.0.clone()).collect();
         let recorded = self.state.effects().await?;
         let dead = |name: &str| !own.contains(&name.to_owned()) && self.state.lock(&format!("effect-{name}")).is_ok();
         Ok(recorded.into_iter().filter(|(name, _)| dead(name)).collect())

@@ -17,8 +17,8 @@ pub use receipt::{Receipt, SplitCounts, StageFigures};
 pub use registry::Registry;
 pub use row::{RowContext, RowStageFactory, Rows};
 pub use sink::{
-    Abandoned, ByteStages, CommitReport, CommitRequest, Committed, DatasetOutcome, Incoming, Sink, SinkContext, SinkDataset,
-    SinkFactory, SplitOutput, SplitTarget, SplitWriter, WriteReport,
+    Abandoned, ByteStages, CommitReport, CommitRequest, Committed, DatasetOutcome, Incoming, Sink, SinkContext,
+    SinkDataset, SinkFactory, SplitOutput, SplitTarget, SplitWriter, WriteReport,
 };
 pub use source::{
     Artifact, Dataset, Evidence, Pushdown, ReadRequest, Reject, Source, SourceFactory, SourceIdentity, Split,

@@ -258,7 +258,8 @@ impl RunStateStore {
     pub async fn effects(&self) -> Result<Vec<(String, Value)>, RepositoryError> {
         let listed = self.location.store.list_with_delimiter(Some(&self.location.path(EFFECTS)?)).await;
         let found = listed.map_err(failed(&self.location, "list", EFFECTS))?;
-        let names: Vec<&str> = found.objects.iter().filter_map(|m| m.location.filename()?.strip_suffix(".json")).collect();
+        let names: Vec<&str> =
+            found.objects.iter().filter_map(|m| m.location.filename()?.strip_suffix(".json")).collect();
         let mut effects = Vec::new();
         for name in names.iter().filter(|name| !name.contains('-')) {
             if names.contains(&format!("{name}-undone").as_str()) {
@@ -313,7 +314,8 @@ impl RunStateStore {
         match file.try_lock() {
             Ok(()) => Ok(Some(WorkLock { _file: file })),
             Err(std::fs::TryLockError::WouldBlock) => {
-                Err(self.lost(&path.display().to_string(), "another process is at the same work; this one changed nothing"))
+                Err(self
+                    .lost(&path.display().to_string(), "another process is at the same work; this one changed nothing"))
             }
             Err(std::fs::TryLockError::Error(e)) => Err(failed(e)),
         }
