@@ -89,7 +89,9 @@ fn plaintext_is_nowhere_beside_an_encrypted_export() {
     let text = pipeline(&source, "files: { path: export }", &stages) + "on_error: { max_rejects: 5 }\n";
     place.write("export.yaml", text);
     place.run(&["run", "export.yaml"]).ends_with(3).says_not(VALUE).says_not(REJECT);
-    assert!(place.files(".restow/state").iter().any(|(name, _)| name.starts_with("sealed-") && name.contains("/runs/")));
+    assert!(
+        place.files(".restow/state").iter().any(|(name, _)| name.starts_with("sealed-") && name.contains("/runs/"))
+    );
     // An export names its folders after the datasets, and lists their columns: names, no values.
     let named = |found: &String| found.starts_with(DATASET) || found.starts_with(COLUMN);
     let values = |found: &String| !found.contains(" in in/") && !named(found);
