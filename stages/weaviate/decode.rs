@@ -72,22 +72,38 @@ pub fn of_grpc(columns: &[Column], result: &mut SearchResult, id: &str, tenant: 
                 date_cell(property.kind, &property.name, cell, &mut date_texts)?
             }
             Content::DateText(name) => date_texts.remove(name).map_or(Cell::Absent, Cell::Text),
-            Content::Vector(vector, shape) => {
-                let (bytes, kind) = match &vector.name {
-                    None => (std::mem::take(&mut metadata.vector_bytes), 0),
-                    Some(name) => metadata
-                        .vectors
-                        .iter_mut()
-                        .find(|found| found.name == *name)
-                        .map(|found| (std::mem::take(&mut found.vector_bytes), found.kind))
-                        .unwrap_or_default(),
-                };
-                let cell = vector_cell(bytes, kind == proto::MULTI_FP32 || vector.multi)?;
-                fits(cell, *shape, vector.name.as_deref())?
-            }
+            Content::Vector(vector, shape) => grpc_vector(metadata, vector, *shape)?,
         });
     }
     Ok(cells)
+}
+
+/// Puts the vectors of a result into the row of an object that came without them.
+///
+/// # Errors
+/// A vector does not fit its column; says which.
+pub fn put_vectors(columns: &[Column], cells: &mut [Cell], result: &mut SearchResult) -> Result<(), String> {
+    let metadata = result.metadata.get_or_insert_default();
+    for (column, cell) in columns.iter().zip(cells) {
+        if let Content::Vector(vector, shape) = &column.content {
+            *cell = grpc_vector(metadata, vector, *shape)?;
+        }
+    }
+    Ok(())
+}
+
+fn grpc_vector(metadata: &mut proto::MetadataResult, vector: &VectorIndex, shape: Shape) -> Result<Cell, String> {
+    let (bytes, kind) = match &vector.name {
+        None => (std::mem::take(&mut metadata.vector_bytes), 0),
+        Some(name) => metadata
+            .vectors
+            .iter_mut()
+            .find(|found| found.name == *name)
+            .map(|found| (std::mem::take(&mut found.vector_bytes), found.kind))
+            .unwrap_or_default(),
+    };
+    let cell = vector_cell(bytes, kind == proto::MULTI_FP32 || vector.multi)?;
+    fits(cell, shape, vector.name.as_deref())
 }
 
 /// A date that was read as text becomes a moment; its text is kept where the moment does not print as it.
@@ -113,8 +129,15 @@ fn of_value(kind: Kind, value: proto::Kind) -> Result<Cell, String> {
     use proto::Kind as Wire;
     Ok(match (kind, value) {
         (_, Wire::Null(_)) => Cell::Absent,
-        (Kind::Text, Wire::Text(text)) | (Kind::Uuid, Wire::Uuid(text) | Wire::Text(text)) => Cell::Text(text),
+        // Digests of blobs (`blobHash`) come as blobs.
+        (Kind::Text, Wire::Text(text) | Wire::Blob(text)) | (Kind::Uuid, Wire::Uuid(text) | Wire::Text(text)) => {
+            Cell::Text(text)
+        }
         (Kind::Date, Wire::Date(text) | Wire::Text(text)) => Cell::Text(text),
+        // The server turns 2^63 into the lowest number there is.
+        (Kind::Int, Wire::Int(i64::MIN)) => {
+            return Err("holds 2^63 or -2^63, which cannot be told apart over gRPC".to_owned());
+        }
         (Kind::Int, Wire::Int(value)) => Cell::Int(value),
         (Kind::Int, Wire::Number(value)) => Cell::Int(whole(value)?),
         (Kind::Number, Wire::Number(value)) => Cell::Float(value),

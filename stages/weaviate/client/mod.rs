@@ -150,7 +150,12 @@ impl Client {
         }
         let codec = tonic_prost::ProstCodec::<Q, A>::default();
         let reply = grpc.unary(request, PathAndQuery::from_static(path), codec).await;
-        reply.map(tonic::Response::into_inner).map_err(|status| Fault::of_grpc(&status))
+        reply.map(tonic::Response::into_inner).map_err(|status| match Fault::of_grpc(&status) {
+            Fault::Away { message, after } => {
+                Fault::Away { message: format!("gRPC {}: {message}", self.inner.address.grpc), after }
+            }
+            fault => fault,
+        })
     }
 }
 

@@ -261,7 +261,14 @@ impl Draft<'_> {
         match known {
             Some(known) => {
                 let declared = declared_kind(&known).unwrap_or(kind);
-                self.properties.push(renamed(&known, name));
+                let mut property = renamed(&known, name);
+                if property.pointer("/dataType/0").and_then(Value::as_str) == Some("blobHash") {
+                    // Written to such a property, the digest would be digested again.
+                    property = json!({ "name": name, "dataType": ["text"], "tokenization": "field" });
+                    self.notes
+                        .push(format!("{name}: digests of blobs become text, since the blobs themselves are nowhere"));
+                }
+                self.properties.push(property);
                 Ok(Use::Property { name: name.to_owned(), kind: declared })
             }
             None => {
@@ -417,5 +424,91 @@ fn set_tenancy(definition: &mut Map<String, Value>, has_tenants: bool) {
         *config = json!({ "enabled": true });
     } else {
         definition.shift_remove("multiTenancyConfig");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{Field, Schema};
+    use restow_core::record::{Roles, vector_type};
+    use restow_core::stage::Artifact;
+
+    use super::*;
+
+    /// A dataset `Doc` of these columns, each with its role and the column of the source that it comes from.
+    fn incoming(columns: &[(Field, Option<Role>, Option<&str>)], class: Option<Value>) -> Incoming {
+        let mut roles = Roles::default();
+        let mut lineage = BTreeMap::new();
+        for (field, role, origin) in columns {
+            if let Some(role) = role {
+                roles.set(field.name().clone(), *role);
+            }
+            if let Some(origin) = origin {
+                lineage.insert(field.name().clone(), (*origin).to_owned());
+            }
+        }
+        let fields: Vec<Field> = columns.iter().map(|(field, ..)| field.clone()).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let dataset =
+            SinkDataset { name: "Doc".to_owned(), schema: Arc::clone(&schema), roles, source_schema: schema, lineage };
+        let artifacts = class.into_iter().map(|class| Artifact {
+            scope: "Doc".to_owned(),
+            name: "class.json".to_owned(),
+            bytes: class.to_string().into_bytes(),
+        });
+        Incoming { datasets: vec![dataset], artifacts: artifacts.collect() }
+    }
+
+    fn id() -> (Field, Option<Role>, Option<&'static str>) {
+        (Field::new("id", DataType::Utf8, true), Some(Role::Id), Some("id"))
+    }
+
+    fn only(incoming: &Incoming) -> Mapping {
+        mappings(incoming, &BTreeMap::new()).expect("a mapping").remove(0)
+    }
+
+    #[test]
+    fn a_renamed_column_is_a_renamed_property_with_all_that_belongs_to_it() {
+        let class = json!({ "class": "Doc", "vectorIndexType": "flat", "vectorizer": "none",
+            "properties": [{ "name": "title", "dataType": ["text"], "tokenization": "field", "searchableBlockmax": true }] });
+        let title = (Field::new("heading", DataType::Utf8, true), None, Some("title"));
+        let vector = (Field::new("_vector", vector_type(4), true), Some(Role::Vector), Some("_vector"));
+        let mapping = only(&incoming(&[id(), title, vector], Some(class)));
+        let expected = json!([{ "name": "heading", "dataType": ["text"], "tokenization": "field" }]);
+        assert_eq!(mapping.definition.get("properties"), Some(&expected));
+        assert_eq!(mapping.definition.get("vectorIndexType"), Some(&json!("flat")));
+        assert_eq!(mapping.uses.last(), Some(&Use::Vector { name: None, multi: false }));
+    }
+
+    #[test]
+    fn a_property_may_be_called_like_a_column_of_ours() {
+        let class = json!({ "class": "Doc", "properties": [{ "name": "_tenant", "dataType": ["text"] }] });
+        let column = |origin| (Field::new("_tenant", DataType::Utf8, true), None, origin);
+        let mapping = only(&incoming(&[id(), column(Some("_tenant"))], Some(class)));
+        assert!(!mapping.has_tenants);
+        // Made by a transform, it is the tenant.
+        assert!(only(&incoming(&[id(), column(None)], None)).has_tenants);
+    }
+
+    #[test]
+    fn digests_of_blobs_become_text() {
+        let class = json!({ "class": "Doc", "properties": [{ "name": "picture", "dataType": ["blobHash"] }] });
+        let picture = (Field::new("picture", DataType::Utf8, true), None, Some("picture"));
+        let mapping = only(&incoming(&[id(), picture], Some(class)));
+        assert_eq!(mapping.definition.pointer("/properties/0/dataType/0"), Some(&json!("text")));
+        assert_eq!(mapping.notes.len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_a_class_is_refused_by_name() {
+        let refused =
+            |incoming: &Incoming| mappings(incoming, &BTreeMap::new()).expect_err("a refusal").message().to_owned();
+        assert!(
+            refused(&incoming(&[(Field::new("n", DataType::Int64, true), None, None)], None)).contains("no id column")
+        );
+        let spaced = (Field::new("a b", DataType::Utf8, true), None, None);
+        assert!(refused(&incoming(&[id(), spaced], None)).contains("\"a b\""));
     }
 }

@@ -79,36 +79,9 @@ pub async fn write(
         .collect::<Result<_, _>>()
         .map_err(|error| EngineError::failed(format!("the references in the run state cannot be read: {error}")))?;
     if reset {
-        let path = |line: &Line| {
-            let tenant = if line.tenant.is_empty() { String::new() } else { format!("?tenant={}", line.tenant) };
-            format!("/objects/{class}/{}/references/{}{tenant}", line.id, line.property)
-        };
-        let paths: Vec<String> = lines.iter().map(path).collect();
-        stream::iter(paths)
-            .map(|path| async move { client.send(Method::PUT, &path, &json!([])).await })
-            .buffer_unordered(RESETS_AT_ONCE)
-            .try_for_each(|_| async { Ok(()) })
-            .await
-            .map_err(about)?;
+        empty(client, class, &lines).await.map_err(about)?;
     }
-    let mut wire = Vec::new();
-    for line in &lines {
-        let list: Vec<Reference> = serde_json::from_str(line.list.get()).map_err(|error| {
-            EngineError::failed(format!(
-                "object {}: property {:?} holds no references: {error}",
-                line.id, line.property
-            ))
-        })?;
-        for reference in list {
-            let from = format!("{BEACON}{class}/{}/{}", line.id, line.property);
-            let to = renamed(&reference.beacon, rename);
-            let mut value = json!({ "from": from, "to": to });
-            if let (false, Some(map)) = (line.tenant.is_empty(), value.as_object_mut()) {
-                map.insert("tenant".to_owned(), json!(line.tenant));
-            }
-            wire.push(value);
-        }
-    }
+    let wire = wire_of(class, &lines, rename)?;
     let mut done = ItemDone::default();
     for part in wire.chunks(AT_ONCE) {
         let body = client.send(Method::POST, "/batch/references", &json!(part)).await.map_err(about)?;
@@ -138,6 +111,42 @@ pub async fn write(
         }
     }
     Ok(done)
+}
+
+/// Empties the properties that have references.
+async fn empty(client: &Client, class: &str, lines: &[Line]) -> Result<(), Fault> {
+    let path = |line: &Line| {
+        let tenant = if line.tenant.is_empty() { String::new() } else { format!("?tenant={}", line.tenant) };
+        format!("/objects/{class}/{}/references/{}{tenant}", line.id, line.property)
+    };
+    let paths: Vec<String> = lines.iter().map(path).collect();
+    stream::iter(paths)
+        .map(|path| async move { client.send(Method::PUT, &path, &json!([])).await })
+        .buffer_unordered(RESETS_AT_ONCE)
+        .try_for_each(|_| async { Ok(()) })
+        .await
+}
+
+/// The references one by one, as the server takes them.
+fn wire_of(class: &str, lines: &[Line], rename: &BTreeMap<String, String>) -> Result<Vec<Value>> {
+    let mut wire = Vec::new();
+    for line in lines {
+        let list: Vec<Reference> = serde_json::from_str(line.list.get()).map_err(|error| {
+            EngineError::failed(format!(
+                "object {}: property {:?} holds no references: {error}",
+                line.id, line.property
+            ))
+        })?;
+        for reference in list {
+            let from = format!("{BEACON}{class}/{}/{}", line.id, line.property);
+            let mut value = json!({ "from": from, "to": renamed(&reference.beacon, rename) });
+            if let (false, Some(map)) = (line.tenant.is_empty(), value.as_object_mut()) {
+                map.insert("tenant".to_owned(), json!(line.tenant));
+            }
+            wire.push(value);
+        }
+    }
+    Ok(wire)
 }
 
 /// The class in a beacon under its new name. Older beacons name no class.

@@ -1,5 +1,7 @@
 //! One page of objects at a time, by gRPC or by REST, sized in bytes.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use prost::Message;
 use restow_core::Result;
@@ -40,6 +42,8 @@ pub struct Page {
     pub bytes: u64,
     /// Whether there was nothing at all behind the cursor: only this is the end.
     pub is_empty: bool,
+    /// The last id of the page, where its object is gone.
+    pub skipped_to: Option<u128>,
 }
 
 /// Where the reading is.
@@ -59,8 +63,11 @@ impl Cursor {
 
     /// Moves behind the page, and sizes the next one by it.
     pub fn advance(&mut self, page: &Page, page_bytes: usize) {
-        let Some((last, _)) = page.rows.last() else { return };
-        self.after = uuid::Uuid::from_u128(*last).hyphenated().to_string();
+        let Some(last) = page.skipped_to.or(page.rows.last().map(|(last, _)| *last)) else { return };
+        self.after = uuid::Uuid::from_u128(last).hyphenated().to_string();
+        if page.rows.is_empty() {
+            return;
+        }
         let average = (page.bytes / page.rows.len() as u64).max(1);
         let fitting = u32::try_from(page_bytes as u64 / average).unwrap_or(MAX_LIMIT);
         // Objects differ: the next page is at most four times this one.
@@ -132,6 +139,7 @@ impl PageRequest {
             rows: Vec::with_capacity(reply.results.len()),
             bytes: reply.encoded_len() as u64,
             is_empty: reply.results.is_empty(),
+            skipped_to: None,
         };
         for result in &mut reply.results {
             let id = id_of(result).ok_or_else(|| Fault::Refused("an object without an id".to_owned()))?;
@@ -144,21 +152,72 @@ impl PageRequest {
         Ok(page)
     }
 
+    /// Properties by REST, which has them as they are stored; vectors by gRPC, which alone has those with NaN in them.
     async fn by_rest(&self, after: &str, limit: u32) -> Result<Page, Fault> {
-        let with_vectors = self.columns.iter().any(|column| matches!(column.content, Content::Vector(..)));
-        let include = if with_vectors { "&include=vector" } else { "" };
         let tenant = if self.tenant.is_empty() { String::new() } else { format!("&tenant={}", self.tenant) };
-        let path = format!("/objects?class={}&limit={limit}&after={after}{include}{tenant}", self.class);
+        let path = format!("/objects?class={}&limit={limit}&after={after}{tenant}", self.class);
         let body = self.client.raw(reqwest::Method::GET, &path, None).await?;
         let page: RestPage =
             serde_json::from_slice(&body).map_err(|error| Fault::Refused(format!("a page cannot be read: {error}")))?;
         let objects = page.objects.unwrap_or_default();
-        let mut page =
-            Page { rows: Vec::with_capacity(objects.len()), bytes: body.len() as u64, is_empty: objects.is_empty() };
+        let rows = Vec::with_capacity(objects.len());
+        let mut page = Page { rows, bytes: body.len() as u64, is_empty: objects.is_empty(), skipped_to: None };
         for text in objects {
             page.rows.push(self.of_rest(text.get())?);
         }
+        let with_vectors = self.columns.iter().any(|column| matches!(column.content, Content::Vector(..)));
+        if with_vectors && !page.is_empty {
+            self.add_vectors(&mut page, after, limit).await?;
+        }
         Ok(page)
+    }
+
+    /// Fills in the vectors of a page. An object that was deleted since the page was read is left out of it.
+    async fn add_vectors(&self, page: &mut Page, after: &str, limit: u32) -> Result<(), Fault> {
+        let unnamed = self
+            .columns
+            .iter()
+            .any(|column| matches!(&column.content, Content::Vector(vector, _) if vector.name.is_none()));
+        let named = self.columns.iter().filter_map(|column| match &column.content {
+            Content::Vector(vector, _) => vector.name.clone(),
+            _ => None,
+        });
+        let vectors = if unnamed { Vec::new() } else { named.collect() };
+        let request = SearchRequest {
+            properties: Some(PropertiesRequest::default()),
+            metadata: Some(MetadataRequest { uuid: true, vector: unnamed, vectors, ..MetadataRequest::default() }),
+            ..self.search(after, limit)
+        };
+        let reply = self.client.search(request).await?;
+        page.bytes += reply.encoded_len() as u64;
+        let mut found = HashMap::new();
+        for result in reply.results {
+            if let Some(key) = id_of(&result).as_deref().and_then(number) {
+                found.insert(key, result);
+            }
+        }
+        let last = page.rows.last().map(|(key, _)| *key);
+        let mut rows = Vec::with_capacity(page.rows.len());
+        for (key, row) in page.rows.drain(..) {
+            match (found.remove(&key), row) {
+                (Some(mut result), Ok(mut cells)) => {
+                    let id = uuid::Uuid::from_u128(key).hyphenated().to_string();
+                    let filled = decode::put_vectors(&self.columns, &mut cells, &mut result);
+                    rows.push((
+                        key,
+                        filled
+                            .map(|()| cells)
+                            .map_err(|reason| decode::reject(&self.class, &self.tenant, &id, reason, None)),
+                    ));
+                }
+                (_, Err(reject)) => rows.push((key, Err(reject))),
+                // The cursor goes on behind the last one in any case.
+                (None, Ok(_)) if Some(key) == last => page.skipped_to = Some(key),
+                (None, Ok(_)) => {}
+            }
+        }
+        page.rows = rows;
+        Ok(())
     }
 
     /// The row of one object's JSON.
@@ -193,11 +252,11 @@ impl PageRequest {
             Err(Fault::Missing(_)) => return Box::pin(self.fetch(&Cursor { after: id, limit: 1 })).await,
             Err(Fault::TooLarge(reason) | Fault::Refused(reason)) => {
                 let reject = decode::reject(&self.class, &self.tenant, &id, reason, None);
-                return Ok(Page { rows: vec![(key, Err(reject))], bytes: 0, is_empty: false });
+                return Ok(Page { rows: vec![(key, Err(reject))], ..Page::default() });
             }
         };
         let text =
             std::str::from_utf8(&body).map_err(|error| Fault::Refused(format!("object {id} is no text: {error}")))?;
-        Ok(Page { rows: vec![self.of_rest(text)?], bytes: body.len() as u64, is_empty: false })
+        Ok(Page { rows: vec![self.of_rest(text)?], bytes: body.len() as u64, ..Page::default() })
     }
 }
