@@ -45,7 +45,8 @@ def server_spent():
 
 def table_of(objects):
     """Objects of the client as a table: id, vector, one column a property."""
-    names = objects[0].properties
+    # The server gives them in any order.
+    names = sorted(objects[0].properties)
     vectors = [one.vector["default"] for one in objects]
     flat = pyarrow.array(numpy.asarray(vectors, dtype=numpy.float32).reshape(-1))
     columns = {"id": [str(one.uuid) for one in objects], "vector": pyarrow.FixedSizeListArray.from_arrays(flat, len(vectors[0]))}
