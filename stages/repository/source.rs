@@ -192,6 +192,7 @@ impl Source for Snapshot {
             rows: whole.then_some(file.rows),
             bytes: file.stored_bytes,
             proof: format!("end of {}", file.path),
+            state: None,
         };
         let rows = scan_parquet(scan, &request.task)?.map_ok(SplitEvent::Rows);
         Ok(rows.chain(stream::once(async move { Ok(SplitEvent::End(evidence)) })).boxed())

@@ -359,7 +359,7 @@ impl Reading {
         }
         self.flush(events)?;
         let proof = format!("the end of {} shards of node {}", self.piece.shards.len(), self.piece.node);
-        let _ = events.blocking_send(Ok(SplitEvent::End(Evidence { rows: Some(rows), bytes, proof })));
+        let _ = events.blocking_send(Ok(SplitEvent::End(Evidence { rows: Some(rows), bytes, proof, state: None })));
         Ok(())
     }
 

@@ -80,6 +80,10 @@ pub(super) struct SourceOptions {
     /// Whether the vectors of a collection have one length, as far as its first objects tell, or may differ. Default: found.
     #[serde(default)]
     pub vector_lengths: VectorLengths,
+    /// Whether what changes while it is read is read again, until all of it is as it was at one moment: into a repository, or files that are
+    /// written in parts. Default: fuzzy.
+    #[serde(default)]
+    pub consistency: Consistency,
     /// What a page of objects should hold. Smaller pages take longer and need less memory. Default: 16MiB.
     #[serde(default = "page_bytes")]
     pub page_bytes: ByteSize,
@@ -95,6 +99,18 @@ pub(super) enum VectorLengths {
     Found,
     /// Any length is taken, and the columns are lists of any length.
     Varying,
+}
+
+/// What a scan is of objects that are written while it goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum Consistency {
+    /// Each object as it was at some moment of the run.
+    #[default]
+    Fuzzy,
+    /// All objects as they were at one moment, where writers ever pause; the manifest says whether that was reached.
+    Settled,
 }
 
 /// What happens where a tenant is inactive.

@@ -23,8 +23,9 @@ pub struct RestObject {
     pub id: String,
     #[serde(default)]
     creation_time_unix: i64,
+    /// When it was last written, milliseconds.
     #[serde(default)]
-    last_update_time_unix: i64,
+    pub last_update_time_unix: i64,
     #[serde(default)]
     properties: Option<HashMap<String, Box<RawValue>>>,
     #[serde(default)]

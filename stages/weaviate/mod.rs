@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use restow_core::stage::Registry;
 use restow_spec::catalogue::{ComponentInfo, Kind};
+use restow_spec::pipeline::VerifyLevel;
 use schemars::schema_for;
 
 /// Adds Weaviate's connection, source and sink to the registry.
@@ -71,7 +72,7 @@ pub fn register(registry: &mut Registry) {
             schema: schema_for!(config::SinkOptions),
             byte_sink: false,
             codecs: None,
-            verifies: &[],
+            verifies: &[VerifyLevel::Rows],
             bytes_source: false,
             check: config::check_sink,
         },

@@ -23,6 +23,10 @@ class Connector:
     for_kills = {}
     # Options of the source that make a backup of such a fixture take some time: more moments to die at.
     slow = {}
+    # Options of the sink that make a restore of some thousand rows take some time.
+    slow_sink = {}
+    # Options of the source by which a backup is of one moment, which it states; none where there is no such thing.
+    settled = None
 
     def servers(self):
         """The servers to test on, the newest first, from the environment; an exception with the remedy where there are none."""

@@ -272,7 +272,7 @@ fn ended(events: SplitStream, file: super::find::FoundFile, figure: Figure, read
             Figure::Unknown => None,
         };
         let proof = format!("end of file, unchanged at version {}", file.version());
-        Ok(SplitEvent::End(Evidence { rows, bytes: read.load(Ordering::Relaxed), proof }))
+        Ok(SplitEvent::End(Evidence { rows, bytes: read.load(Ordering::Relaxed), proof, state: None }))
     };
     counted.chain(stream::once(end)).boxed()
 }

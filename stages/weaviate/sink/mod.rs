@@ -2,12 +2,14 @@
 //! tenants, each phase over all datasets before the next.
 
 mod convert;
+mod digest;
 mod ids;
 mod mapping;
 mod phases;
 mod references;
 mod schema;
 mod undo;
+mod verify;
 mod write;
 mod writer;
 
@@ -26,6 +28,7 @@ use uuid::Uuid;
 
 use super::client::Client;
 use super::config::{self, Conflicts, SinkOptions};
+use digest::Canon;
 use ids::Key;
 use mapping::{Mapping, mappings};
 use schema::{Surveyed, check_existing, class_of};
@@ -61,6 +64,8 @@ struct Prepared {
     mappings: Vec<Mapping>,
     /// The ids that were there before, by dataset.
     present: BTreeMap<String, Arc<HashSet<Key>>>,
+    /// By what objects will be compared, by dataset, where they will.
+    canons: BTreeMap<String, Arc<Canon>>,
 }
 
 impl Target {
@@ -143,8 +148,11 @@ impl Sink for Target {
 
     async fn prepare(&self, work: &Arc<Work>) -> Result<()> {
         let mappings = self.mappings(&work.incoming)?;
-        let mut present = BTreeMap::new();
+        let (mut present, mut canons) = (BTreeMap::new(), BTreeMap::new());
         for mapping in &mappings {
+            if work.verifies_rows() {
+                canons.insert(mapping.dataset.clone(), Arc::new(self.canon(mapping, &work.incoming).await?));
+            }
             let surveyed = Self::surveyed(work, &mapping.dataset)?;
             let ids = match &surveyed.ids {
                 Some(name) if self.options.mode == config::Mode::Append => ids::from_lines(&work.spooled(name).await?)?,
@@ -152,7 +160,7 @@ impl Sink for Target {
             };
             present.insert(mapping.dataset.clone(), Arc::new(ids));
         }
-        let prepared = Prepared { work: Arc::clone(work), mappings, present };
+        let prepared = Prepared { work: Arc::clone(work), mappings, present, canons };
         *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(prepared));
         Ok(())
     }
@@ -172,6 +180,7 @@ impl Sink for Target {
             work: Arc::clone(&prepared.work),
             mapping,
             present,
+            canon: prepared.canons.get(&target.dataset).cloned(),
             conflicts: self.options.conflicts,
             batch_bytes,
         };

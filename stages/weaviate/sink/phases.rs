@@ -19,8 +19,10 @@ pub const SURVEY: Phase = Phase { name: "survey", at_once: false };
 const CLASSES: Phase = Phase { name: "collections", at_once: false };
 const REFERENCE_PROPERTIES: Phase = Phase { name: "reference properties", at_once: false };
 const TENANTS: Phase = Phase { name: "tenants", at_once: false };
-const REFERENCES: Phase = Phase { name: "references", at_once: true };
+pub const REFERENCES: Phase = Phase { name: "references", at_once: true };
 const COUNTS: Phase = Phase { name: "counts", at_once: false };
+/// Before anything names what was written, and before tenants sleep again.
+const VERIFY: Phase = Phase { name: "verification", at_once: true };
 const ALIASES: Phase = Phase { name: "aliases", at_once: false };
 const ROLES: Phase = Phase { name: "roles", at_once: false };
 const STATES: Phase = Phase { name: "tenant states", at_once: false };
@@ -154,12 +156,15 @@ impl Database for Target {
     }
 
     fn after(&self) -> &'static [Phase] {
-        &[REFERENCES, COUNTS, ALIASES, ROLES, STATES]
+        &[REFERENCES, COUNTS, VERIFY, ALIASES, ROLES, STATES]
     }
 
     async fn items(&self, phase: &str, work: &Work) -> Result<Vec<Item>> {
         if phase == REFERENCES.name {
             return Self::reference_items(work);
+        }
+        if phase == VERIFY.name {
+            return if work.verifies_rows() { Self::verify_items(work) } else { Ok(Vec::new()) };
         }
         if phase == ALIASES.name {
             let Some(artifact) = work.incoming.artifact("server", "aliases.json") else { return Ok(Vec::new()) };
@@ -197,6 +202,7 @@ impl Database for Target {
             }
             phase if phase == REFERENCES.name => self.references(item, &mapping, work).await,
             phase if phase == COUNTS.name => self.counts(&mapping, work).await,
+            phase if phase == VERIFY.name => self.verify(item, &mapping, work).await,
             phase if phase == ALIASES.name => schema::make_alias(&self.client, item).await,
             phase if phase == STATES.name && mapping.has_tenants => {
                 schema::settle_tenants(&self.client, &mapping).await

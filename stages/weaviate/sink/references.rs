@@ -18,7 +18,7 @@ const AT_ONCE: usize = 1_000;
 /// Objects whose references are emptied at once.
 const RESETS_AT_ONCE: usize = 8;
 /// What every reference begins with.
-const BEACON: &str = "weaviate://localhost/";
+pub const BEACON: &str = "weaviate://localhost/";
 
 /// The references of one object, as they lie in the run state, a line each.
 #[derive(Debug, Serialize, Deserialize)]

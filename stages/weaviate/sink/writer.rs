@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::super::client::{Client, Fault};
 use super::super::config::Conflicts;
 use super::convert::{Columns, Object};
+use super::digest::{self, Canon, Line};
 use super::ids::{Key, touched};
 use super::mapping::Mapping;
 use super::{references, schema, write};
@@ -24,6 +25,8 @@ pub struct Shared {
     pub mapping: Mapping,
     /// The ids that were there before the run.
     pub present: Arc<HashSet<Key>>,
+    /// By what objects will be compared, where they will.
+    pub canon: Option<Arc<Canon>>,
     pub conflicts: Conflicts,
     pub batch_bytes: usize,
 }
@@ -35,6 +38,9 @@ pub struct Spools {
     pub ids: Vec<String>,
     /// The object with the references.
     pub references: Option<String>,
+    /// The object with digests of what was written, where it will be compared.
+    #[serde(default)]
+    pub digests: Option<String>,
     /// Objects that are at the target now and were not before.
     pub new: u64,
 }
@@ -51,6 +57,7 @@ pub struct Writer {
     shared: Shared,
     spools: Spools,
     references: Vec<u8>,
+    lines: Vec<Line>,
     tenants: HashSet<String>,
     seen: HashSet<Key>,
     written: u64,
@@ -65,6 +72,7 @@ impl Writer {
             shared,
             spools: Spools::default(),
             references: Vec::new(),
+            lines: Vec::new(),
             tenants,
             seen: HashSet::new(),
             written: 0,
@@ -149,7 +157,7 @@ impl Writer {
         for object in merged {
             verdicts.push(write::merge(client, &mapping.class, object).await.map_err(about)?);
         }
-        for (verdict, object) in verdicts.into_iter().zip(whole.iter().chain(merged)) {
+        for (index, (verdict, object)) in verdicts.into_iter().zip(whole.iter().chain(merged)).enumerate() {
             match verdict {
                 Ok(()) => {
                     report.written += 1;
@@ -157,6 +165,9 @@ impl Writer {
                     self.bytes += object.size() as u64;
                     self.digest.update(object.id.as_bytes());
                     references::lines_of(object, &mut self.references)?;
+                    if let Some(canon) = &self.shared.canon {
+                        self.lines.push(canon.sent(object, index >= whole.len()));
+                    }
                 }
                 Err(reason) => {
                     if !self.shared.present.contains(&(object.tenant.clone(), object.id)) {
@@ -193,6 +204,10 @@ impl SplitWriter for Writer {
         if !self.references.is_empty() {
             let lines = std::mem::take(&mut self.references);
             self.spools.references = Some(self.shared.work.spool(lines.into()).await?);
+        }
+        if !self.lines.is_empty() {
+            let lines = digest::to_bytes(&std::mem::take(&mut self.lines))?;
+            self.spools.digests = Some(self.shared.work.spool(lines.into()).await?);
         }
         let written =
             serde_json::to_value(&self.spools).map_err(|error| EngineError::failed(format!("receipt: {error}")))?;

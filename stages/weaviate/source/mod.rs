@@ -2,9 +2,10 @@
 
 mod activate;
 mod discover;
-mod pages;
+pub(super) mod pages;
 mod ranges;
 mod read;
+mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,17 +14,23 @@ use async_trait::async_trait;
 use datafusion::logical_expr::Expr;
 use futures::StreamExt;
 use restow_core::stage::{
-    Artifact, Dataset, Effects, OpenContext, Pushdown, ReadRequest, Source, SourceFactory, SourceIdentity, Split,
-    SplitStream,
+    Artifact, Dataset, Effects, Evidence, OpenContext, Pushdown, ReadRequest, Settled, Source, SourceFactory,
+    SourceIdentity, Split, SplitStream,
 };
 use restow_core::{EngineError, ExitClass, Result};
 use restow_spec::pipeline::Component;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::config::{self, SourceOptions};
+use super::config::{self, Consistency, SourceOptions};
 use discover::{Collection, discover};
 use ranges::{Piece, pieces};
+
+/// How often what has changed since it was read is read again.
+const SETTLE_ROUNDS: u32 = 10;
+/// What a scan is by itself.
+const FUZZY: &str = "fuzzy: each object as it was at some moment while its range of ids was read, between start and end of the run; of \
+                     objects written or deleted meanwhile, any state in that time, or none";
 
 /// Opens a server.
 pub(super) struct Factory;
@@ -45,6 +52,7 @@ impl SourceFactory for Factory {
             skipped: found.skipped,
             fingerprint: found.fingerprint,
             is_active: AtomicBool::new(false),
+            settles: options.consistency == Consistency::Settled,
         }))
     }
 }
@@ -62,6 +70,8 @@ struct Weaviate {
     fingerprint: String,
     /// Whether the inactive tenants were activated.
     is_active: AtomicBool,
+    /// Whether what changes while it is read is read again.
+    settles: bool,
 }
 
 impl Weaviate {
@@ -73,6 +83,24 @@ impl Weaviate {
         Ok(())
     }
 
+    /// With the tenants that are left out, or are active only while they are read.
+    fn with_tenants(&self, mut consistency: String) -> String {
+        if !self.skipped.is_empty() {
+            consistency.push_str("; inactive tenants left out: ");
+            consistency.push_str(&self.skipped.join(", "));
+        }
+        let of = |collection: &Collection| {
+            let class = collection.class.name.clone();
+            collection.inactive.iter().map(move |tenant| format!("{class}/{tenant}")).collect::<Vec<_>>()
+        };
+        let inactive: Vec<String> = self.collections.iter().flat_map(of).collect();
+        if !inactive.is_empty() {
+            consistency.push_str("; inactive tenants activated while they are read: ");
+            consistency.push_str(&inactive.join(", "));
+        }
+        consistency
+    }
+
     fn collection(&self, name: &str) -> Result<&Collection> {
         self.collections.iter().find(|collection| collection.class.name == name).ok_or_else(|| {
             EngineError::new(ExitClass::NotFound, format!("{} has no collection {name:?}", self.client.name()))
@@ -80,34 +108,51 @@ impl Weaviate {
     }
 }
 
+fn piece_of(split: &Split) -> Result<Piece> {
+    serde_json::from_value(split.payload.clone())
+        .map_err(|error| EngineError::failed(format!("split {:?} of the run cannot be read: {error}", split.id)))
+}
+
 #[async_trait]
 impl Source for Weaviate {
     fn identity(&self) -> SourceIdentity {
-        let mut consistency =
-            "fuzzy: each object as it was at some moment while its range of ids was read, between start and end of \
-                               the run; of objects written or deleted meanwhile, any state in that time, or none"
-                .to_owned();
-        if !self.skipped.is_empty() {
-            consistency.push_str("; inactive tenants left out: ");
-            consistency.push_str(&self.skipped.join(", "));
-        }
-        let inactive: Vec<String> = self
-            .collections
-            .iter()
-            .flat_map(|collection| {
-                collection.inactive.iter().map(|tenant| format!("{}/{tenant}", collection.class.name))
-            })
-            .collect();
-        if !inactive.is_empty() {
-            consistency.push_str("; inactive tenants activated while they are read: ");
-            consistency.push_str(&inactive.join(", "));
-        }
+        let consistency = match self.settles {
+            false => FUZZY.to_owned(),
+            true => format!(
+                "settled: what changes while it is read is read again, up to {SETTLE_ROUNDS} times, until all of it is as it was at one moment"
+            ),
+        };
         SourceIdentity {
             kind: config::NAME.to_owned(),
             address: format!("{} version {}", self.client.name(), self.client.server().version),
             fingerprint: self.fingerprint.clone(),
-            consistency,
+            consistency: self.with_tenants(consistency),
         }
+    }
+
+    fn settle_rounds(&self) -> Option<u32> {
+        self.settles.then_some(SETTLE_ROUNDS)
+    }
+
+    async fn is_as_read(&self, dataset: &str, split: &Split, evidence: &Evidence) -> Result<bool> {
+        let piece = piece_of(split)?;
+        let now = state::of_piece(&self.client, dataset, &piece)
+            .await
+            .map_err(|fault| fault.about(format!("{}: looking for changes in {dataset:?}", self.client.name())))?;
+        Ok(evidence.state.as_deref() == Some(now.as_str()))
+    }
+
+    fn settled_consistency(&self, settled: &Settled) -> String {
+        self.with_tenants(match settled {
+            Settled::At(moment) => format!(
+                "settled: the objects as they were at {}, by restow's clock: each was read before, and its time of the last change \
+                 (to the millisecond) was the same after; definitions as they were at the start of the run",
+                moment.to_rfc3339()
+            ),
+            Settled::Changing { pieces, rounds } => format!(
+                "{FUZZY}; not settled: {pieces} ranges of ids were still changing after they were read again {rounds} times"
+            ),
+        })
     }
 
     fn datasets(&self) -> &[Dataset] {
@@ -166,9 +211,7 @@ impl Source for Weaviate {
 
     async fn read(&self, request: ReadRequest) -> Result<SplitStream> {
         let collection = self.collection(&request.dataset)?;
-        let piece: Piece = serde_json::from_value(request.split.payload.clone()).map_err(|error| {
-            EngineError::failed(format!("split {:?} of the run cannot be read: {error}", request.split.id))
-        })?;
+        let piece = piece_of(&request.split)?;
         let reading = read::Reading::new(self.client.clone(), collection, piece, &request, self.page_bytes)?;
         Ok(reading.events().boxed())
     }

@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
 use restow_core::Result;
 use restow_core::stage::Reject;
+use uuid::Uuid;
 
-use super::super::client::proto::{MetadataRequest, PropertiesRequest, SearchRequest};
+use super::super::client::proto::{
+    FilterTarget, Filters, MetadataRequest, PropertiesRequest, SearchRequest, TextValues, operator,
+};
 use super::super::client::{Client, Fault};
 use super::super::columns::{Column, Content};
 use super::super::decode::{self, RestObject, RestPage, id_of};
@@ -18,6 +22,8 @@ use super::ranges::number;
 const FIRST_LIMIT: u32 = 100;
 /// The most objects of a page: what servers allow by default (`QUERY_MAXIMUM_RESULTS`).
 const MAX_LIMIT: u32 = 10_000;
+/// Objects that are asked for by themselves, at once.
+const OBJECTS_AT_ONCE: usize = 8;
 
 /// What to ask for.
 #[derive(Debug, Clone)]
@@ -33,11 +39,14 @@ pub struct PageRequest {
     pub page_bytes: usize,
 }
 
+/// An object: its id, when it was last written (milliseconds), and its cells, or why it has none.
+pub type Row = (u128, i64, Result<Vec<Cell>, Reject>);
+
 /// What came.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// Ids and rows, in the order of the ids.
-    pub rows: Vec<(u128, Result<Vec<Cell>, Reject>)>,
+    /// Ids, times of the last change and rows, in the order of the ids.
+    pub rows: Vec<Row>,
     /// Bytes of the page.
     pub bytes: u64,
     /// Whether there was nothing at all behind the cursor: only this is the end.
@@ -63,7 +72,7 @@ impl Cursor {
 
     /// Moves behind the page, and sizes the next one by it.
     pub fn advance(&mut self, page: &Page, page_bytes: usize) {
-        let Some(last) = page.skipped_to.or(page.rows.last().map(|(last, _)| *last)) else { return };
+        let Some(last) = page.skipped_to.or(page.rows.last().map(|(last, ..)| *last)) else { return };
         self.after = uuid::Uuid::from_u128(last).hyphenated().to_string();
         if page.rows.is_empty() {
             return;
@@ -86,7 +95,7 @@ impl PageRequest {
         let mut limit = cursor.limit;
         loop {
             let page = if self.by_grpc {
-                self.by_grpc(&cursor.after, limit).await
+                self.results(self.search(&cursor.after, limit)).await
             } else {
                 self.by_rest(&cursor.after, limit).await
             };
@@ -108,7 +117,8 @@ impl PageRequest {
         }
     }
 
-    async fn by_grpc(&self, after: &str, limit: u32) -> Result<Page, Fault> {
+    /// What a search finds, with all columns.
+    async fn results(&self, search: SearchRequest) -> Result<Page, Fault> {
         let (mut names, mut vectors, mut unnamed) = (Vec::new(), Vec::new(), false);
         for column in &self.columns {
             match &column.content {
@@ -132,7 +142,7 @@ impl PageRequest {
                 // With `vector` the server gives all named vectors anyway.
                 vectors: if unnamed { Vec::new() } else { vectors },
             }),
-            ..self.search(after, limit)
+            ..search
         };
         let mut reply = self.client.search(request).await?;
         let mut page = Page {
@@ -146,10 +156,81 @@ impl PageRequest {
             let key = number(&id).ok_or_else(|| Fault::Refused(format!("an object with the id {id:?}")))?;
             // Twice on the wire, see `proto`.
             page.bytes += result.metadata.as_ref().map_or(0, |metadata| metadata.vector_bytes.len() as u64);
+            let updated = result.metadata.as_ref().map_or(0, |metadata| metadata.last_update_time_unix);
             let cells = decode::of_grpc(&self.columns, result, &id, &self.tenant);
-            page.rows.push((key, cells.map_err(|reason| decode::reject(&self.class, &self.tenant, &id, reason, None))));
+            let cells = cells.map_err(|reason| decode::reject(&self.class, &self.tenant, &id, reason, None));
+            page.rows.push((key, updated, cells));
         }
         Ok(page)
+    }
+
+    /// The objects of these ids that are there, in the order of the ids.
+    ///
+    /// # Errors
+    /// As for [`Self::fetch`].
+    pub async fn of_ids(&self, ids: &[Uuid]) -> Result<Page, Fault> {
+        let page = match self.by_grpc {
+            true => self.results(self.search_ids(ids)).await,
+            false => self.by_rest_one_by_one(ids).await,
+        };
+        match (page, ids) {
+            (Err(Fault::TooLarge(_) | Fault::Refused(_)), [_, _, ..]) => {
+                let (first, second) = ids.split_at(ids.len() / 2);
+                let mut page = Box::pin(self.of_ids(first)).await?;
+                let rest = Box::pin(self.of_ids(second)).await?;
+                page.rows.extend(rest.rows);
+                page.bytes += rest.bytes;
+                Ok(page)
+            }
+            (Err(Fault::TooLarge(reason) | Fault::Refused(reason)), [id]) => {
+                let id = id.hyphenated().to_string();
+                let reject = decode::reject(&self.class, &self.tenant, &id, reason, None);
+                Ok(Page { rows: number(&id).map(|key| (key, 0, Err(reject))).into_iter().collect(), ..Page::default() })
+            }
+            (page, _) => page,
+        }
+    }
+
+    fn search_ids(&self, ids: &[Uuid]) -> SearchRequest {
+        let values = ids.iter().map(|id| id.hyphenated().to_string()).collect();
+        let filters = Filters {
+            operator: operator::CONTAINS_ANY,
+            value_text_array: Some(TextValues { values }),
+            target: Some(FilterTarget { property: Some("_id".to_owned()) }),
+            ..Filters::default()
+        };
+        let limit = u32::try_from(ids.len()).unwrap_or(MAX_LIMIT);
+        SearchRequest { filters: Some(filters), ..self.search("", limit) }
+    }
+
+    async fn by_rest_one_by_one(&self, ids: &[Uuid]) -> Result<Page, Fault> {
+        let tenant = if self.tenant.is_empty() { String::new() } else { format!("?tenant={}", self.tenant) };
+        let one = |id: Uuid| {
+            let path = format!("/objects/{}/{}{tenant}", self.class, id.hyphenated());
+            async move {
+                match self.client.raw(reqwest::Method::GET, &path, None).await {
+                    Err(Fault::Missing(_)) => Ok(None),
+                    answer => answer.map(Some),
+                }
+            }
+        };
+        let found: Vec<Option<Bytes>> =
+            stream::iter(ids.to_vec()).map(one).buffered(OBJECTS_AT_ONCE).try_collect().await?;
+        let mut page = Page::default();
+        for body in found.into_iter().flatten() {
+            page.bytes += body.len() as u64;
+            let text =
+                std::str::from_utf8(&body).map_err(|error| Fault::Refused(format!("an object is no text: {error}")))?;
+            page.rows.push(self.of_rest(text)?);
+        }
+        if self.has_vectors() && !page.rows.is_empty() {
+            self.add_vectors(&mut page, self.search_ids(ids)).await?;
+        }
+        Ok(page)
+    }
+
+    fn has_vectors(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column.content, Content::Vector(..)))
     }
 
     /// Properties by REST, which has them as they are stored; vectors by gRPC, which alone has those with NaN in them.
@@ -165,15 +246,14 @@ impl PageRequest {
         for text in objects {
             page.rows.push(self.of_rest(text.get())?);
         }
-        let with_vectors = self.columns.iter().any(|column| matches!(column.content, Content::Vector(..)));
-        if with_vectors && !page.is_empty {
-            self.add_vectors(&mut page, after, limit).await?;
+        if self.has_vectors() && !page.is_empty {
+            self.add_vectors(&mut page, self.search(after, limit)).await?;
         }
         Ok(page)
     }
 
     /// Fills in the vectors of a page. An object that was deleted since the page was read is left out of it.
-    async fn add_vectors(&self, page: &mut Page, after: &str, limit: u32) -> Result<(), Fault> {
+    async fn add_vectors(&self, page: &mut Page, search: SearchRequest) -> Result<(), Fault> {
         let unnamed = self
             .columns
             .iter()
@@ -186,7 +266,7 @@ impl PageRequest {
         let request = SearchRequest {
             properties: Some(PropertiesRequest::default()),
             metadata: Some(MetadataRequest { uuid: true, vector: unnamed, vectors, ..MetadataRequest::default() }),
-            ..self.search(after, limit)
+            ..search
         };
         let reply = self.client.search(request).await?;
         page.bytes += reply.encoded_len() as u64;
@@ -196,21 +276,22 @@ impl PageRequest {
                 found.insert(key, result);
             }
         }
-        let last = page.rows.last().map(|(key, _)| *key);
+        let last = page.rows.last().map(|(key, ..)| *key);
         let mut rows = Vec::with_capacity(page.rows.len());
-        for (key, row) in page.rows.drain(..) {
+        for (key, updated, row) in page.rows.drain(..) {
             match (found.remove(&key), row) {
                 (Some(mut result), Ok(mut cells)) => {
                     let id = uuid::Uuid::from_u128(key).hyphenated().to_string();
                     let filled = decode::put_vectors(&self.columns, &mut cells, &mut result);
                     rows.push((
                         key,
+                        updated,
                         filled
                             .map(|()| cells)
                             .map_err(|reason| decode::reject(&self.class, &self.tenant, &id, reason, None)),
                     ));
                 }
-                (_, Err(reject)) => rows.push((key, Err(reject))),
+                (_, Err(reject)) => rows.push((key, updated, Err(reject))),
                 // The cursor goes on behind the last one in any case.
                 (None, Ok(_)) if Some(key) == last => page.skipped_to = Some(key),
                 (None, Ok(_)) => {}
@@ -221,28 +302,34 @@ impl PageRequest {
     }
 
     /// The row of one object's JSON.
-    fn of_rest(&self, text: &str) -> Result<(u128, Result<Vec<Cell>, Reject>), Fault> {
+    fn of_rest(&self, text: &str) -> Result<Row, Fault> {
         let refused = |what: String| Fault::Refused(what);
         let mut object: RestObject =
             serde_json::from_str(text).map_err(|error| refused(format!("an object cannot be read: {error}")))?;
         let id = object.id.clone();
         let key = number(&id).ok_or_else(|| refused(format!("an object with the id {id:?}")))?;
+        let updated = object.last_update_time_unix;
         let cells = decode::of_rest(&self.columns, &mut object, &self.tenant);
-        Ok((key, cells.map_err(|reason| decode::reject(&self.class, &self.tenant, &id, reason, Some(text.to_owned())))))
+        let cells =
+            cells.map_err(|reason| decode::reject(&self.class, &self.tenant, &id, reason, Some(text.to_owned())));
+        Ok((key, updated, cells))
     }
 
     /// The one object behind the cursor, by REST; what cannot be read at all is a reject under its id.
     async fn one(&self, after: &str) -> Result<Page, Fault> {
         let request = SearchRequest {
             properties: Some(PropertiesRequest::default()),
-            metadata: Some(MetadataRequest { uuid: true, ..MetadataRequest::default() }),
+            metadata: Some(MetadataRequest { uuid: true, last_update_time_unix: true, ..MetadataRequest::default() }),
             ..self.search(after, 1)
         };
         let reply = self.client.search(request).await?;
-        let Some(id) = reply.results.first().and_then(id_of) else {
+        let first = reply.results.first();
+        let Some(id) = first.and_then(id_of) else {
             return Ok(Page { is_empty: true, ..Page::default() });
         };
         let key = number(&id).ok_or_else(|| Fault::Refused(format!("an object with the id {id:?}")))?;
+        let updated =
+            first.and_then(|first| first.metadata.as_ref()).map_or(0, |metadata| metadata.last_update_time_unix);
         let tenant = if self.tenant.is_empty() { String::new() } else { format!("&tenant={}", self.tenant) };
         let path = format!("/objects/{}/{id}?include=vector{tenant}", self.class);
         let body: Bytes = match self.client.raw(reqwest::Method::GET, &path, None).await {
@@ -252,7 +339,7 @@ impl PageRequest {
             Err(Fault::Missing(_)) => return Box::pin(self.fetch(&Cursor { after: id, limit: 1 })).await,
             Err(Fault::TooLarge(reason) | Fault::Refused(reason)) => {
                 let reject = decode::reject(&self.class, &self.tenant, &id, reason, None);
-                return Ok(Page { rows: vec![(key, Err(reject))], ..Page::default() });
+                return Ok(Page { rows: vec![(key, updated, Err(reject))], ..Page::default() });
             }
         };
         let text =

@@ -14,6 +14,7 @@ use super::super::rows::RowBuilder;
 use super::discover::Collection;
 use super::pages::{Cursor, Page, PageRequest};
 use super::ranges::{Piece, number};
+use super::state::State as Content;
 use crate::weaviate::client::Client;
 
 /// A range being read. The next page is under way while this one is decoded.
@@ -31,6 +32,8 @@ pub struct Reading {
     rows: u64,
     bytes: u64,
     limit: Option<u64>,
+    /// What was read, for a scan that settles.
+    content: Content,
     state: State,
 }
 
@@ -90,6 +93,7 @@ impl Reading {
             rows: 0,
             bytes: 0,
             limit: request.limit.map(|limit| limit as u64),
+            content: Content::default(),
             state: State::Reading,
         })
     }
@@ -121,17 +125,18 @@ impl Reading {
         let page = Self::arrived(fetch).await.map_err(|fault| fault.about(self.place()))?;
         self.cursor.advance(&page, self.pages.page_bytes);
         let beyond = |id: u128| self.to.is_some_and(|to| id > to);
-        let last = page.rows.last().map(|(id, _)| *id);
+        let last = page.rows.last().map(|(id, ..)| *id);
         let is_end = page.is_empty || last.is_some_and(beyond) || last == self.to && last.is_some();
         if !is_end && self.limit.is_none_or(|limit| self.rows + (page.rows.len() as u64) < limit) {
             self.under_way = Some(self.fetch());
         }
         self.bytes += page.bytes;
-        for (id, row) in page.rows {
+        for (id, updated, row) in page.rows {
             if self.to.is_some_and(|to| id > to) {
                 break;
             }
             self.rows += 1;
+            self.content.add(id, updated);
             match row {
                 Ok(cells) => self.builder.push(cells)?,
                 Err(reject) => self.ready.push_back(SplitEvent::Reject(reject)),
@@ -171,7 +176,7 @@ impl Reading {
             (None, _) => "an empty page".to_owned(),
         };
         let proof = format!("{proof}; read from {} to {}", self.began.to_rfc3339(), chrono::Utc::now().to_rfc3339());
-        Evidence { rows: Some(self.rows), bytes: self.bytes, proof }
+        Evidence { rows: Some(self.rows), bytes: self.bytes, proof, state: Some(self.content.digest()) }
     }
 
     fn place(&self) -> String {

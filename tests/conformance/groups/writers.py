@@ -1,11 +1,14 @@
-"""A backup while others write: every row in it is one that was there at some moment of it, and what nobody touched is there exactly."""
+"""A backup while others write: every row in it is one that was there at some moment of it, and what nobody touched is there exactly. One that
+settles is that of the moment that it states."""
 
+import datetime
 import random
+import re
 import threading
 import time
 
 import simple
-from suite import Vault, expect
+from suite import KEY_FILE, Vault, expect
 
 # Rows that are there before, and operations during the backup.
 ROWS = 6000
@@ -18,6 +21,9 @@ def jobs(suite, group):
         for number in range(5 if suite.options.full else 1):
             name = f"writers {server.label} {number}"
             yield name, lambda server=server, name=name: writers(suite, group, server, name)
+            if suite.database.settled:
+                name = f"settled {server.label} {number}"
+                yield name, lambda server=server, name=name: writers(suite, group, server, name, suite.database.settled)
 
 
 class Writer(threading.Thread):
@@ -48,18 +54,18 @@ class Writer(threading.Thread):
                 row = simple.row(self.rng, self.number())
             else:
                 self.ids.remove(id)
-        began = time.monotonic()
+        began = time.time()
         if row is None:
             self.database.delete(self.server, self.dataset, [id])
         else:
             self.database.put(self.server, self.dataset, {id: row})
-        self.log.append((id, row, began, time.monotonic()))
+        self.log.append((id, row, began, time.time()))
 
     def number(self):
         return 1_000_000 + self.count
 
 
-def writers(suite, group, server, name):
+def writers(suite, group, server, name, settled=None):
     database, dataset = suite.database, "Busy"
     rng, vault = group.random(name), Vault(suite, server, "writers")
     before = simple.rows(rng, ROWS)
@@ -74,12 +80,12 @@ def writers(suite, group, server, name):
     several = [Writer(database, server, dataset, rng.random(), ids[number * share : (number + 1) * share], over, OPERATIONS // THREADS) for number in range(THREADS)]
     try:
         with group.case(name):
-            file = vault.backup_file([dataset], **database.slow)
+            file = vault.backup_file([dataset], **database.slow, **(settled or {}))
             for one in several:
                 one.start()
-            began = time.monotonic()
+            began = time.time()
             ran = vault.run(file)
-            ended = time.monotonic()
+            ended = time.time()
             over.set()
             for one in several:
                 one.join()
@@ -89,6 +95,9 @@ def writers(suite, group, server, name):
             log = [entry for one in several for entry in one.log]
             group.note("writes during backups", sum(began <= entry[3] and entry[2] <= ended for entry in log))
             found = {row["id"]: database.of_export(row) for row in vault.export().get(dataset, [])}
+            if settled:
+                moment = stated(vault, ran)
+                began, ended = moment, moment
             judge(before, log, began, ended, found, ran)
             wrong = simple.difference(final(before, log), database.rows(server, dataset))
             expect(wrong is None, f"the server itself: {wrong}")
@@ -96,6 +105,14 @@ def writers(suite, group, server, name):
         over.set()
         database.wipe(server, dataset)
     vault.remove()
+
+
+def stated(vault, ran):
+    """The moment of which a settled snapshot says that it is."""
+    shown = vault.place.run("catalog", "show", ran.summary()["snapshot"], "-r", "repo", "--key-file", KEY_FILE, "--json").ends(0)
+    found = re.search(r"\bsettled: [^\"]*? at ([0-9T:.+Z-]+)", shown.out)
+    expect(found, "the snapshot does not say that it is settled, and of which moment", shown)
+    return datetime.datetime.fromisoformat(found[1]).timestamp()
 
 
 def final(before, log):

@@ -87,8 +87,8 @@ impl RejectBudget {
         Self { limit, used: AtomicU64::new(0) }
     }
 
-    /// Takes one reject back (the attempt it belongs to failed and is made again).
-    fn give_back(&self, rejects: u64) {
+    /// Takes rejects back: what they belong to failed, or no longer holds, and is made again.
+    pub(crate) fn give_back(&self, rejects: u64) {
         self.used.fetch_sub(rejects, Relaxed);
     }
 

@@ -43,7 +43,9 @@ pub(super) async fn write_all(
             if away.load(Relaxed) {
                 return not_tried(dataset);
             }
-            let written = write_one(request, opened, begun, writing, dataset).await;
+            let earlier = begun.receipts.get(&dataset.sink.name).into_iter().flatten();
+            let earlier = earlier.map(|(split, (number, receipt))| (split.clone(), (*number, Some(receipt.clone()))));
+            let written = write_one(request, opened, begun, writing, dataset, earlier.collect()).await;
             if written.1.as_ref().is_some_and(|error| error.class() == ExitClass::Unreachable) {
                 away.store(true, Relaxed);
             }
@@ -64,7 +66,7 @@ fn not_tried(dataset: &CompiledDataset) -> (DatasetOutcome, Option<EngineError>)
     )
 }
 
-fn gathered(opened: &OpenedPipeline, dataset: &CompiledDataset) -> bool {
+pub(super) fn gathered(opened: &OpenedPipeline, dataset: &CompiledDataset) -> bool {
     opened.sink.gathers() || matches!(dataset.shape, Shape::Gathered { .. })
 }
 
@@ -72,18 +74,21 @@ fn expected_receipts(opened: &OpenedPipeline, dataset: &CompiledDataset) -> usiz
     if gathered(opened, dataset) { 1 } else { dataset.splits.len() }
 }
 
-async fn write_one(
+/// Writes a dataset, or some splits of it. `earlier` has the receipts of earlier attempts with their numbers; none where the split must be
+/// written again.
+pub(super) async fn write_one(
     request: &RunRequest<'_>,
     opened: &OpenedPipeline,
     begun: &Begun,
     writing: &Writing,
     dataset: &CompiledDataset,
+    earlier: BTreeMap<String, (u64, Option<Receipt>)>,
 ) -> (DatasetOutcome, Option<EngineError>) {
     let plan: Arc<dyn ExecutionPlan> = Arc::new(SinkExec::new(
         Arc::clone(&dataset.plan.plan),
         &dataset.shape,
         opened.sink.gathers(),
-        Arc::new(job(request, opened, begun, writing, dataset)),
+        Arc::new(SplitJob { earlier, ..job(request, opened, begun, writing, dataset) }),
     ));
     let receipts =
         collect(plan, opened.session.task_ctx()).await.and_then(|receipts| in_order(opened, dataset, receipts));
@@ -114,7 +119,7 @@ fn job(
         budget: Arc::clone(&writing.budget),
         permits: Arc::clone(&writing.permits),
         progress: Arc::clone(&request.progress),
-        earlier: begun.receipts.get(&dataset.sink.name).cloned().unwrap_or_default(),
+        earlier: BTreeMap::new(),
     }
 }
 

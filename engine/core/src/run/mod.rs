@@ -6,6 +6,7 @@ mod opened;
 mod phases;
 mod rejects;
 mod safety;
+mod settle;
 mod summary;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::error::{EngineError, ExitClass, Result};
 use crate::exec::{RejectBudget, RetryPolicy};
 use crate::plan::{compile_all, incoming};
 use crate::progress::Progress;
-use crate::stage::{CommitRequest, DatasetOutcome, Effects, Incoming, OpenContext, Registry};
+use crate::stage::{CommitRequest, DatasetOutcome, Effects, Incoming, OpenContext, Registry, Settled};
 use datasets::Writing;
 use intent::Begun;
 
@@ -108,7 +109,7 @@ async fn written(
     let work = phases::work(request, opened, begun, &writing, lock).await?;
     phases::before(request, opened, &work).await?;
     opened.sink.prepare(&work).await?;
-    let outcomes = datasets::write_all(request, opened, begun, &writing).await?;
+    let mut outcomes = datasets::write_all(request, opened, begun, &writing).await?;
     let failures = failures(&outcomes);
     if let Some(error) = verdict(request.pipeline.on_error.dataset, &outcomes, failures) {
         let safe = match opened.sink.run_state() {
@@ -117,9 +118,10 @@ async fn written(
         };
         return Err(if error.hint().is_some() { error } else { error.with_hint(safe) });
     }
-    phases::after(request, opened, &work, &outcomes).await?;
+    let settled = settle::settle(request, opened, begun, &writing, &mut outcomes).await?;
+    phases::after_or_back(request, opened, begun, &work, &outcomes).await?;
     rejects::copy(request, opened, &outcomes, &work).await?;
-    let committed = commit(request, opened, begun, &outcomes).await?;
+    let committed = commit(request, opened, begun, &outcomes, settled.as_ref()).await?;
     if opened.sink.run_state().is_none() {
         opened.state.outcome(&begun.intent.run_id, Outcome::Done).await?;
     }
@@ -128,17 +130,20 @@ async fn written(
     Ok((summary, token))
 }
 
-/// Compiles everything and checks it against the target, before the first row is read.
-async fn compile(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begun) -> Result<Writing> {
-    let pipeline = request.pipeline;
-    let compiler = Compiler {
+fn compiler<'a>(request: &'a RunRequest<'_>, opened: &OpenedPipeline, begun: &Begun) -> Compiler<'a> {
+    Compiler {
         registry: request.registry,
         session: opened.session.clone(),
-        stages: &pipeline.rows,
+        stages: &request.pipeline.rows,
         selection: &request.selection,
         now: begun.intent.created,
         parallel: request.context.parallel,
-    };
+    }
+}
+
+/// Compiles everything and checks it against the target, before the first row is read.
+async fn compile(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begun) -> Result<Writing> {
+    let compiler = compiler(request, opened, begun);
     let mut compiled = Vec::new();
     let mut problems = Vec::new();
     for dataset in opened.source.datasets().iter().filter(|dataset| request.selection.wants(&dataset.name)) {
@@ -160,6 +165,8 @@ async fn compile(request: &RunRequest<'_>, opened: &OpenedPipeline, begun: &Begu
         .with_hint("`restow plan` shows the datasets of a pipeline"));
     }
     opened.sink.check(&incoming(opened, &compiled))?;
+    settle::check(opened, &compiled)?;
+    let pipeline = request.pipeline;
     let retry = &pipeline.on_error.retry;
     Ok(Writing {
         compiled,
@@ -204,8 +211,13 @@ async fn commit(
     opened: &OpenedPipeline,
     begun: &Begun,
     outcomes: &[(DatasetOutcome, Option<EngineError>)],
+    settled: Option<&Settled>,
 ) -> Result<crate::stage::Committed> {
     let intent = &begun.intent;
+    let mut source = opened.source.identity();
+    if let Some(settled) = settled {
+        source.consistency = opened.source.settled_consistency(settled);
+    }
     let commit = CommitRequest {
         run: intent.run_id.clone(),
         snapshot: intent.snapshot_id.clone(),
@@ -215,7 +227,7 @@ async fn commit(
         pipeline_name: request.pipeline.name.clone(),
         pipeline: request.pipeline.redacted.clone(),
         pipeline_hash: intent.pipeline_hash.clone(),
-        source: opened.source.identity(),
+        source,
         token: begun.token(),
         datasets: outcomes.iter().map(|(outcome, _)| outcome.clone()).collect(),
         artifacts: opened.source.artifacts().to_vec(),

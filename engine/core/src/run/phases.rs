@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::{TryStreamExt, stream};
+use restow_spec::pipeline::VerifyLevel;
 use restow_store::run_state::{self, Intent, Outcome, PutReceipt, RunStateStore, WorkLock};
 use serde::Deserialize;
 use serde_json::json;
@@ -41,7 +42,8 @@ pub(super) async fn work(
 ) -> Result<Arc<Work>> {
     let (run, snapshot) = (begun.intent.run_id.clone(), begun.intent.snapshot_id.clone());
     let incoming = incoming(opened, &writing.compiled);
-    let work = Work::new(run.clone(), snapshot, incoming, opened.state.clone(), Arc::clone(&request.progress));
+    let work = Work::new(run.clone(), snapshot, incoming, opened.state.clone(), Arc::clone(&request.progress))
+        .verified(verifies(request));
     if opened.sink.database().is_none() {
         return Ok(Arc::new(work));
     }
@@ -128,8 +130,32 @@ pub(super) async fn before(request: &RunRequest<'_>, opened: &OpenedPipeline, wo
     Ok(())
 }
 
+/// Whether rows are read back and compared.
+fn verifies(request: &RunRequest<'_>) -> bool {
+    request.pipeline.verify.as_ref().is_some_and(|verify| verify.after == VerifyLevel::Rows)
+}
+
+/// Everything that follows the rows. Where they are to be compared and are not what they should be, the run is taken back.
+pub(super) async fn after_or_back(
+    request: &RunRequest<'_>,
+    opened: &OpenedPipeline,
+    begun: &Begun,
+    work: &Work,
+    outcomes: &[(DatasetOutcome, Option<EngineError>)],
+) -> Result<()> {
+    let Err(error) = after(request, opened, work, outcomes).await else { return Ok(()) };
+    if error.class() != ExitClass::Damaged || !verifies(request) {
+        return Err(error);
+    }
+    request.progress.say(&format!("{error}; taking the run back"));
+    undo(request, opened, begun.intent.clone(), &work.incoming).await?;
+    Err(error.with_hint(
+        "what this run had written was taken back, and what it had overwritten was put back; the source is untouched",
+    ))
+}
+
 /// Everything that follows the rows, for the datasets that were written.
-pub(super) async fn after(
+async fn after(
     request: &RunRequest<'_>,
     opened: &OpenedPipeline,
     work: &Work,

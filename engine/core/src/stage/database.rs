@@ -129,6 +129,7 @@ pub struct Work {
     pub state: RunStateStore,
     /// Tells the user what happens.
     pub progress: Arc<Progress>,
+    verifies_rows: bool,
     claim: Option<Claim>,
     _lock: Option<WorkLock>,
     items: Mutex<Vec<ItemReceipt>>,
@@ -145,13 +146,25 @@ impl Work {
         progress: Arc<Progress>,
     ) -> Self {
         let (items, rows) = (Mutex::default(), Mutex::default());
-        Self { run, snapshot, incoming, state, progress, claim: None, _lock: None, items, rows }
+        Self { run, snapshot, incoming, state, progress, verifies_rows: false, claim: None, _lock: None, items, rows }
     }
 
     /// With the right to write, and what earlier processes have done.
     #[must_use]
     pub fn claimed(self, claim: Claim, lock: Option<WorkLock>, items: Vec<ItemReceipt>, rows: Vec<Receipt>) -> Self {
         Self { claim: Some(claim), _lock: lock, items: Mutex::new(items), rows: Mutex::new(rows), ..self }
+    }
+
+    /// A run whose rows are read back and compared before anything names them.
+    #[must_use]
+    pub fn verified(self, verifies_rows: bool) -> Self {
+        Self { verifies_rows, ..self }
+    }
+
+    /// Whether rows are read back and compared in one of the phases after them. What differs is [`ExitClass::Damaged`](crate::ExitClass),
+    /// upon which the run is taken back.
+    pub fn verifies_rows(&self) -> bool {
+        self.verifies_rows
     }
 
     /// Checks that no other process has taken this run over. To be called before every request that changes the target.

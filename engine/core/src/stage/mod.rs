@@ -21,7 +21,7 @@ pub use sink::{
     SinkDataset, SinkFactory, SplitOutput, SplitTarget, SplitWriter, WriteReport,
 };
 pub use source::{
-    Artifact, Dataset, Evidence, Pushdown, ReadRequest, Reject, Source, SourceFactory, SourceIdentity, Split,
+    Artifact, Dataset, Evidence, Pushdown, ReadRequest, Reject, Settled, Source, SourceFactory, SourceIdentity, Split,
     SplitEvent, SplitStream,
 };
 

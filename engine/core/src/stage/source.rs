@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::Expr;
 use futures::stream::BoxStream;
@@ -95,6 +96,24 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// The split cannot be opened. Errors of the stream are retried by the engine where they say so.
     async fn read(&self, request: ReadRequest) -> Result<SplitStream>;
 
+    /// How often what has changed since it was read is read again; `None` where a scan is taken as it comes.
+    fn settle_rounds(&self) -> Option<u32> {
+        None
+    }
+
+    /// Whether a split still is what was read of it, by its evidence. Asked only of a source that settles.
+    ///
+    /// # Errors
+    /// The source cannot be asked.
+    async fn is_as_read(&self, _dataset: &str, _split: &Split, _evidence: &Evidence) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// How consistent the copy is, in words, once it was settled or given up.
+    fn settled_consistency(&self, _settled: &Settled) -> String {
+        self.identity().consistency
+    }
+
     /// Gives up what `acquire` pinned, and undoes the side effects of this run; also after a failure.
     ///
     /// # Errors
@@ -102,6 +121,20 @@ pub trait Source: fmt::Debug + Send + Sync {
     async fn release(&self, _token: &Value, _effects: &Effects) -> Result<()> {
         Ok(())
     }
+}
+
+/// What came of reading again what had changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Everything was read before this moment (by the clock of this machine), and was the same after it.
+    At(DateTime<Utc>),
+    /// So many splits were still changing after so many rounds.
+    Changing {
+        /// Splits that were not as read when they were looked at last.
+        pieces: usize,
+        /// How often changed splits were read again.
+        rounds: u32,
+    },
 }
 
 /// What a source is.
@@ -222,4 +255,7 @@ pub struct Evidence {
     pub bytes: u64,
     /// How the end was recognised, for example `end of file`, or a position or schema version.
     pub proof: String,
+    /// Of a source that settles: a digest by which it tells whether the split has changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
 }

@@ -53,6 +53,8 @@ class Database(Connector):
     groups = ("tenants", "references", "rights", "limits")
     for_kills = {"only": ["Org", "Person", "Article", "Tenants", "Named", "Everything"], "tenants": 9, "per_tenant": 60}
     slow = {"page_bytes": "16KiB"}
+    slow_sink = {"batch_bytes": "4KiB"}
+    settled = {"consistency": "settled"}
 
     def servers(self):
         found = []

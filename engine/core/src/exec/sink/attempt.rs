@@ -26,7 +26,9 @@ pub(super) async fn run_split(
     let _permit = job.permits.acquire().await.map_err(|_| EngineError::interrupted())?;
     let mut number = 1;
     if let Some((earlier, receipt)) = job.earlier.get(&split.id) {
-        if job.sink.prove(receipt).await? {
+        if let Some(receipt) = receipt
+            && job.sink.prove(receipt).await?
+        {
             job.budget.take_over(receipt.counts.rejected);
             job.progress.take_over(receipt);
             return Ok(receipt.clone());

@@ -61,8 +61,8 @@ pub struct SplitJob {
     pub permits: Arc<Semaphore>,
     /// Live figures.
     pub progress: Arc<Progress>,
-    /// Receipts of earlier attempts at the same run by split, each with its number.
-    pub earlier: BTreeMap<String, (u64, Receipt)>,
+    /// Receipts of earlier attempts at the same run by split, each with its number; none where it no longer holds.
+    pub earlier: BTreeMap<String, (u64, Option<Receipt>)>,
 }
 
 /// Writes what its input gives and yields one receipt a split, as JSON.
