@@ -23,7 +23,7 @@ const GRPC_PORT: u16 = 50_051;
 /// The port of REST of `weaviate://` addresses that name none.
 const REST_PORT: u16 = 8080;
 /// What a page of objects should hold, in bytes.
-const PAGE_BYTES: u64 = 16 << 20;
+const PAGE_BYTES: u64 = 4 << 20;
 
 /// A Weaviate server or cluster.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -84,7 +84,7 @@ pub(super) struct SourceOptions {
     /// written in parts. Default: fuzzy.
     #[serde(default)]
     pub consistency: Consistency,
-    /// What a page of objects should hold. Smaller pages take longer and need less memory. Default: 16MiB.
+    /// What a page of objects should hold. Smaller pages take longer and need less memory. Default: 4MiB.
     #[serde(default = "page_bytes")]
     pub page_bytes: ByteSize,
 }

@@ -47,7 +47,7 @@ pub fn id_of(result: &SearchResult) -> Option<String> {
     let metadata = result.metadata.as_ref()?;
     match <[u8; 16]>::try_from(metadata.id_as_bytes.as_ref()) {
         Ok(bytes) => Some(uuid::Uuid::from_bytes(bytes).hyphenated().to_string()),
-        Err(_) => Some(metadata.id.clone()).filter(|id| !id.is_empty()),
+        Err(_) => std::str::from_utf8(&metadata.id).ok().filter(|id| !id.is_empty()).map(str::to_owned),
     }
 }
 
@@ -58,6 +58,7 @@ pub fn id_of(result: &SearchResult) -> Option<String> {
 pub fn of_grpc(columns: &[Column], result: &mut SearchResult, id: &str, tenant: &str) -> Result<Vec<Cell>, String> {
     let metadata = result.metadata.get_or_insert_default();
     let mut properties = result.properties.take().and_then(|p| p.non_ref_props).unwrap_or_default().fields;
+    properties.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let mut date_texts: HashMap<String, String> = HashMap::new();
     let mut cells = Vec::with_capacity(columns.len());
     for column in columns {
@@ -67,7 +68,7 @@ pub fn of_grpc(columns: &[Column], result: &mut SearchResult, id: &str, tenant: 
             Content::Created => Cell::Moment(metadata.creation_time_unix),
             Content::Updated => Cell::Moment(metadata.last_update_time_unix),
             Content::Property(property) => {
-                let value = properties.remove(&property.name).and_then(|value| value.kind);
+                let value = take(&mut properties, &property.name);
                 let cell = value.map_or(Ok(Cell::Absent), |value| of_value(property.kind, value));
                 let cell = cell.map_err(|what| format!("property {:?} {what}", property.name))?;
                 date_cell(property.kind, &property.name, cell, &mut date_texts)?
@@ -77,6 +78,12 @@ pub fn of_grpc(columns: &[Column], result: &mut SearchResult, id: &str, tenant: 
         });
     }
     Ok(cells)
+}
+
+/// The value of a property, out of those in the order of their names.
+fn take(properties: &mut [proto::Field], name: &str) -> Option<proto::Kind> {
+    let index = properties.binary_search_by(|field| field.name.as_ref().cmp(name.as_bytes())).ok()?;
+    properties.get_mut(index)?.value.take()?.kind
 }
 
 /// Puts the vectors of a result into the row of an object that came without them.

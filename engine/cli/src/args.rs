@@ -318,6 +318,9 @@ pub struct MigrateArgs {
     /// Set an option of the target or of its connection
     #[arg(long = "into", value_name = "OPTION=VALUE", value_parser = variable)]
     pub into: Vec<(String, String)>,
+    /// Do not read back and compare what the database was given, row by row
+    #[arg(long)]
+    pub no_verify: bool,
     /// Print the pipeline that this command stands for, and do nothing
     #[arg(long)]
     pub print: bool,
@@ -356,6 +359,9 @@ pub struct RestoreArgs {
     /// Restore a snapshot in which datasets failed; they are named
     #[arg(long)]
     pub allow_partial: bool,
+    /// Do not read back and compare what the database was given, row by row
+    #[arg(long)]
+    pub no_verify: bool,
     /// Print the pipeline that this command stands for, and do nothing
     #[arg(long)]
     pub print: bool,

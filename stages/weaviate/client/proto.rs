@@ -75,8 +75,8 @@ pub struct PropertiesResult {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct MetadataResult {
-    #[prost(string, tag = "1")]
-    pub id: String,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub id: Bytes,
     #[prost(int64, tag = "3")]
     pub creation_time_unix: i64,
     #[prost(int64, tag = "5")]
@@ -99,10 +99,20 @@ pub struct Vectors {
     pub kind: i32,
 }
 
+/// A map on the wire, taken as the list that it is: a page has it once an object.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Properties {
-    #[prost(map = "string, message", tag = "1")]
-    pub fields: HashMap<String, Value>,
+    #[prost(message, repeated, tag = "1")]
+    pub fields: Vec<Field>,
+}
+
+/// One property.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Field {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub name: Bytes,
+    #[prost(message, optional, tag = "2")]
+    pub value: Option<Value>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -82,9 +82,9 @@ pub async fn pieces(client: &Client, class: &str, tenant: Option<&str>, parallel
     Ok(joined(&done, target, tenant))
 }
 
-/// Few objects are cut into as many ranges as are read at once; many into ranges of the usual size.
+/// Few objects are cut into some ranges for each that is read at once, so that none is waited for long; many into ranges of the usual size.
 fn target_rows(count: u64, parallel: usize) -> u64 {
-    let share = count / (2 * parallel.max(1) as u64);
+    let share = count / (4 * parallel.max(1) as u64);
     share.clamp(1_000, TARGET_ROWS)
 }
 

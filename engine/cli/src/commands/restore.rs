@@ -116,7 +116,10 @@ fn pipeline_text(app: &App, target: &Target, snapshot: &str, arguments: &Restore
         let _ = writeln!(text, "        unlock: {{ {name}: {value} }}");
     }
     match &database {
-        Some(database) => database.stage(&mut text, "target"),
+        Some(database) => {
+            database.stage(&mut text, "target");
+            database.verification(&mut text, arguments.no_verify);
+        }
         None => {
             let _ = writeln!(text, "  - sink:\n      files:\n        path: {}", quoted(&arguments.to));
         }

@@ -9,6 +9,7 @@ use restow_core::compile::Selection;
 use restow_spec::catalogue::{Catalogue, Kind};
 use restow_spec::environment::Environment;
 use restow_spec::load::{LoadOptions, load};
+use restow_spec::pipeline::VerifyLevel;
 use serde_json::{Value, json};
 
 use super::run::{execute, report};
@@ -54,6 +55,7 @@ pub async fn migrate(app: &App, arguments: &MigrateArgs) -> Result<u8, CliError>
     text.push_str("stages:\n");
     source.stage(&mut text, "source");
     target.stage(&mut text, "target");
+    target.verification(&mut text, arguments.no_verify);
     run(app, &text, "migrate.yaml", arguments.print, Arc::clone(&app.environment)).await
 }
 
@@ -96,6 +98,8 @@ pub struct Database {
     connection: Vec<(String, String)>,
     stage: Vec<(String, String)>,
     kind: Kind,
+    /// Whether it can compare what it was given with what it has.
+    compares: bool,
 }
 
 impl Database {
@@ -135,7 +139,8 @@ impl Database {
         if has("api_key") && !named && app.environment.get(&variable).is_some_and(|key| !key.is_empty()) {
             connection.push(("api_key".to_owned(), format!("\"${{secret:env:{variable}}}\"")));
         }
-        Ok(Self { name: name.to_owned(), connection, stage, kind })
+        let compares = catalogue.get(Kind::Sink, name).is_some_and(|info| info.verifies.contains(&VerifyLevel::Rows));
+        Ok(Self { name: name.to_owned(), connection, stage, kind, compares })
     }
 
     /// Its connection under a name.
@@ -143,6 +148,13 @@ impl Database {
         let _ = writeln!(text, "  {name}:\n    {}:", self.name);
         for (option, value) in &self.connection {
             let _ = writeln!(text, "      {option}: {value}");
+        }
+    }
+
+    /// Every row is read back and compared, where the database can and nobody said otherwise.
+    pub fn verification(&self, text: &mut String, unwanted: bool) {
+        if self.compares && !unwanted {
+            text.push_str("verify: { after: rows }\n");
         }
     }
 
