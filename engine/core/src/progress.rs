@@ -22,6 +22,7 @@ pub struct Progress {
     expected_rows: AtomicU64,
     expected_splits: AtomicU64,
     taken_over: AtomicU64,
+    effects: AtomicU64,
     show: OnceLock<Show>,
 }
 
@@ -44,6 +45,8 @@ pub struct Figures {
     pub retries: u64,
     /// Splits taken over from an earlier attempt at the run.
     pub taken_over: u64,
+    /// Side effects on a server that are not undone yet.
+    pub effects: u64,
 }
 
 impl Progress {
@@ -69,6 +72,14 @@ impl Progress {
         self.taken_over.fetch_add(1, Relaxed);
         self.add_rows(receipt.counts.scanned);
         self.split_done(receipt);
+    }
+
+    pub(crate) fn effect(&self) {
+        self.effects.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn effect_undone(&self) {
+        self.effects.fetch_sub(1, Relaxed);
     }
 
     pub(crate) fn retry(&self, error: &EngineError, tries: u32, pause: Duration) {
@@ -99,6 +110,7 @@ impl Progress {
             stored: self.stored.load(Relaxed),
             retries: self.retries.load(Relaxed),
             taken_over: self.taken_over.load(Relaxed),
+            effects: self.effects.load(Relaxed),
         }
     }
 }

@@ -226,7 +226,8 @@ pub(super) fn snapshot() -> SnapshotId {
 
 /// Side effects of a run with its state in memory.
 pub(super) fn effects() -> Effects {
-    Effects::new(RunStateStore::at(location::open("memory:work", &StoreOptions::default()).unwrap(), None))
+    let state = RunStateStore::at(location::open("memory:work", &StoreOptions::default()).unwrap(), None);
+    Effects::new(state, Arc::default())
 }
 
 /// A run of these datasets, with its state in memory.

@@ -26,6 +26,8 @@ use crate::render::summary;
 
 const SAFE: &str = "what was written so far is kept, earlier snapshots are untouched";
 const RESUME: &str = "run the same command again to resume, or add --fresh to begin anew";
+/// How long an interrupted run may take to put right what it changed on the server that it read.
+const CLEARING: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Runs the files in order.
 pub async fn run(app: &App, arguments: &RunArgs) -> Result<u8, CliError> {
@@ -86,14 +88,28 @@ pub async fn execute(
     fresh: bool,
 ) -> Result<RunSummary, CliError> {
     let progress = Arc::new(Progress::default());
-    let request =
-        RunRequest { pipeline, registry: &app.registry, context, selection, fresh, progress: Arc::clone(&progress) };
+    let request = RunRequest {
+        pipeline,
+        registry: &app.registry,
+        context: context.clone(),
+        selection,
+        fresh,
+        progress: Arc::clone(&progress),
+    };
     let work = async { run_pipeline(request).await.map_err(|error| CliError::in_pipeline(error, pipeline)) };
     let ended = interruptible(watch(&app.console, &progress, work), SAFE, RESUME).await;
     let figures = progress.figures();
     if matches!(ended, Err(CliError::Interrupted { .. })) && figures.expected_splits > 0 {
         let of = grouped(figures.expected_splits);
         app.console.warn(&format!("{}: {} of {of} splits are written", pipeline.name, grouped(figures.splits)));
+    }
+    if matches!(ended, Err(CliError::Interrupted { .. })) && figures.effects > 0 {
+        let cleared = tokio::time::timeout(CLEARING, restow_core::run::clear(pipeline, &app.registry, &context)).await;
+        if !matches!(cleared, Ok(Ok(_))) {
+            app.console.warn(
+                "what the run had changed on the server that it read could not be put back; the next run will do it",
+            );
+        }
     }
     ended
 }

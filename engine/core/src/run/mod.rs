@@ -57,7 +57,8 @@ pub async fn run(request: RunRequest<'_>) -> Result<RunSummary> {
     // A pipeline that does not fit its source must not leave a key and an empty repository behind.
     let (mut opened, mut compiled) =
         compile_all(request.pipeline, request.registry, &request.context, &request.selection).await?;
-    if opened.source.clear(&Effects::new(opened.state.clone())).await? {
+    let effects = Effects::new(opened.state.clone(), Arc::clone(&request.progress));
+    if opened.source.clear(&effects).await? {
         request.progress.say("undid what a run that died had left on the source");
         (opened, compiled) =
             compile_all(request.pipeline, request.registry, &request.context, &request.selection).await?;
@@ -66,7 +67,7 @@ pub async fn run(request: RunRequest<'_>) -> Result<RunSummary> {
     let opened = opened::make_sink(opened, &request).await?;
     let asked = Asked::of(&request, &opened);
     let lock = phases::lock(&opened, &asked)?;
-    let effects = Effects::new(opened.state.clone());
+    let effects = Effects::new(opened.state.clone(), Arc::clone(&request.progress));
     let ended = to_its_end(&request, &opened, &asked, &arriving, &effects, lock, began).await;
     // Whether it went well or not. The snapshot stands in any case.
     let token = ended.as_ref().map(|(_, token)| token.clone()).unwrap_or_default();
@@ -74,6 +75,15 @@ pub async fn run(request: RunRequest<'_>) -> Result<RunSummary> {
         request.progress.say(&format!("the source could not be released: {error}; the next run will try again"));
     }
     ended.map(|(summary, _)| summary)
+}
+
+/// Undoes what a run that was interrupted has left on the server that it read. Whether there was anything; the next run does the same.
+///
+/// # Errors
+/// The source cannot be reached.
+pub async fn clear(pipeline: &Pipeline, registry: &Registry, context: &OpenContext) -> Result<bool> {
+    let opened = open_pipeline(pipeline, registry, context).await?;
+    opened.source.clear(&Effects::new(opened.state.clone(), Arc::default())).await
 }
 
 /// Takes up or begins the run, and brings it to its end.

@@ -1,24 +1,26 @@
 //! Side effects of reading on a server: recorded before they happen, undone by this run or by the next.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use restow_store::run_state::{RunStateStore, WorkLock};
 use serde_json::Value;
 
 use crate::error::Result;
+use crate::progress::Progress;
 
 /// The side effects of one run.
 #[derive(Debug)]
 pub struct Effects {
     state: RunStateStore,
+    progress: Arc<Progress>,
     /// Those of this run, with the locks by which others know that it lives.
     own: Mutex<Vec<(String, Value, Option<WorkLock>)>>,
 }
 
 impl Effects {
-    /// Side effects that are recorded in this state.
-    pub fn new(state: RunStateStore) -> Self {
-        Self { state, own: Mutex::default() }
+    /// Side effects that are recorded in this state, and counted.
+    pub fn new(state: RunStateStore, progress: Arc<Progress>) -> Self {
+        Self { state, progress, own: Mutex::default() }
     }
 
     /// Records an effect. To be called before it happens.
@@ -27,6 +29,7 @@ impl Effects {
     /// The state cannot be written: the effect must not happen then.
     pub async fn record(&self, effect: Value) -> Result<()> {
         let name = self.state.record_effect(&effect).await?;
+        self.progress.effect();
         let lock = self.state.lock(&format!("effect-{name}"))?;
         self.own.lock().unwrap_or_else(PoisonError::into_inner).push((name, effect, lock));
         Ok(())
@@ -57,7 +60,12 @@ impl Effects {
     /// The state cannot be written.
     pub async fn undone(&self, name: &str) -> Result<()> {
         self.state.end_effect(name).await?;
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).retain(|own| own.0 != name);
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = own.len();
+        own.retain(|own| own.0 != name);
+        if own.len() < before {
+            self.progress.effect_undone();
+        }
         Ok(())
     }
 }
