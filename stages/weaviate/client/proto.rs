@@ -368,7 +368,7 @@ pub struct Struct {
 /// `google.protobuf.Value`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct StructValue {
-    #[prost(oneof = "StructKind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "StructKind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: Option<StructKind>,
 }
 
@@ -384,6 +384,15 @@ pub enum StructKind {
     Bool(bool),
     #[prost(message, tag = "5")]
     Struct(Struct),
+    #[prost(message, tag = "6")]
+    List(StructList),
+}
+
+/// `google.protobuf.ListValue`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct StructList {
+    #[prost(message, repeated, tag = "1")]
+    pub values: Vec<StructValue>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -10,6 +10,7 @@ mod references;
 mod schema;
 mod undo;
 mod verify;
+mod wire;
 mod write;
 mod writer;
 
