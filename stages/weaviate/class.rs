@@ -89,6 +89,28 @@ struct Tenancy {
     enabled: bool,
 }
 
+impl VectorIndex {
+    /// The vectors of a class by what it says of them, the unnamed one first.
+    fn all(named: &serde_json::Map<String, Value>, own_index: Option<&str>) -> Vec<Self> {
+        let mut vectors = Vec::new();
+        // Classes with named vectors have no index of their own, unless the names were added later.
+        if named.is_empty() || own_index.is_some_and(|index| !index.is_empty()) {
+            vectors.push(Self { name: None, multi: false });
+        }
+        for (name, config) in named {
+            let multi = config.pointer("/vectorIndexConfig/multivector/enabled").and_then(Value::as_bool);
+            vectors.push(Self { name: Some(name.clone()), multi: multi.unwrap_or(false) });
+        }
+        vectors
+    }
+
+    /// The vectors of a class, as the server gives it.
+    pub fn of(class: &Value) -> Vec<Self> {
+        let named = class.get("vectorConfig").and_then(Value::as_object).cloned().unwrap_or_default();
+        Self::all(&named, class.get("vectorIndexType").and_then(Value::as_str))
+    }
+}
+
 impl Class {
     /// Understands a class.
     ///
@@ -107,16 +129,7 @@ impl Class {
             })?;
             properties.push(Property { name: property.name, kind });
         }
-        let named = wire.vector_config.unwrap_or_default();
-        let mut vectors = Vec::new();
-        // Classes with named vectors have no index of their own, unless the names were added later.
-        if named.is_empty() || wire.vector_index_type.is_some_and(|index| !index.is_empty()) {
-            vectors.push(VectorIndex { name: None, multi: false });
-        }
-        for (name, config) in named {
-            let multi = config.pointer("/vectorIndexConfig/multivector/enabled").and_then(Value::as_bool);
-            vectors.push(VectorIndex { name: Some(name), multi: multi.unwrap_or(false) });
-        }
+        let vectors = VectorIndex::all(&wire.vector_config.unwrap_or_default(), wire.vector_index_type.as_deref());
         let has_tenants = wire.multi_tenancy_config.is_some_and(|tenancy| tenancy.enabled);
         Ok(Self { name: wire.class, text, properties, vectors, has_tenants })
     }

@@ -155,6 +155,10 @@ pub(super) struct SinkOptions {
     /// its keys. Default: false.
     #[serde(default)]
     pub roles: bool,
+    /// Settings of collections that may be lost or differ at the target, by the paths that a refusal names:
+    /// `[objectTtlConfig, vectorIndexConfig.distance, "properties.*.textAnalyzer"]`. Default: the run is refused.
+    #[serde(default)]
+    pub accept: Vec<String>,
     /// What a request with objects should hold, in bytes. Default: 4MiB.
     #[serde(default = "batch_bytes")]
     pub batch_bytes: ByteSize,

@@ -7,6 +7,8 @@ mod client;
 mod columns;
 mod config;
 mod decode;
+mod health;
+mod lengths;
 mod native;
 mod rows;
 mod sink;

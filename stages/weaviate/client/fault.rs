@@ -14,6 +14,8 @@ pub enum Fault {
     TooLarge(String),
     /// The key is missing, unknown or without the right.
     Denied(String),
+    /// The two sides do not agree about TLS: a certificate that nobody vouches for, or TLS on one side only.
+    Untrusted(String),
     /// What the request names is not there.
     Missing(String),
     /// Any other refusal, in the server's words: the same request gives the same answer.
@@ -35,7 +37,12 @@ impl Fault {
 
     /// The fault of a request that got no answer.
     pub fn of_transport(error: &reqwest::Error) -> Self {
-        Self::Away { message: chain(error), after: None }
+        Self::of_connection(chain(error))
+    }
+
+    /// The fault of a connection that failed or broke.
+    fn of_connection(message: String) -> Self {
+        if is_tls(&message) { Self::Untrusted(message) } else { Self::Away { message, after: None } }
     }
 
     /// The fault of a gRPC status.
@@ -47,11 +54,11 @@ impl Fault {
             // tonic's own word for an answer above the limit of decoding is OUT_OF_RANGE.
             Code::ResourceExhausted | Code::OutOfRange if is_size(&message) => Self::TooLarge(message),
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::ResourceExhausted => {
-                Self::Away { message: transport(status).unwrap_or(message), after: None }
+                Self::of_connection(transport(status).unwrap_or(message))
             }
             // A connection that breaks in the middle of an answer is UNKNOWN or INTERNAL, with the transport's error inside.
             _ => match transport(status) {
-                Some(message) => Self::Away { message, after: None },
+                Some(message) => Self::of_connection(message),
                 None if is_passing(&message) => Self::Away { message, after: None },
                 None => Self::Refused(message),
             },
@@ -66,12 +73,22 @@ impl Fault {
                 EngineError::transient(format!("{what}: {message}")).with_retry(retry)
             }
             Self::Denied(message) => EngineError::failed(format!("{what}: access denied: {message}")).with_hint(
-                "check `api_key` of the connection, and the roles of its user; nothing was changed by this request",
+                "check `api_key` of the connection (a token may have expired), and the roles of its user; nothing was changed by this request",
+            ),
+            Self::Untrusted(message) => EngineError::failed(format!("{what}: TLS: {message}")).with_hint(
+                "name the certificate of your own authority in `ca_file` of the connection; a server without TLS has an address with http:// or weaviate://; nothing was sent",
             ),
             Self::Missing(message) => EngineError::new(ExitClass::NotFound, format!("{what}: {message}")),
             Self::TooLarge(message) | Self::Refused(message) => EngineError::failed(format!("{what}: {message}")),
         }
     }
+}
+
+/// What a handshake of TLS says when it fails: the next one would fail too.
+fn is_tls(message: &str) -> bool {
+    ["certificate", "InvalidContentType", "UnknownIssuer", "fatal alert", "handshake failure", "HandshakeFailure"]
+        .iter()
+        .any(|part| message.contains(part))
 }
 
 fn is_size(message: &str) -> bool {
@@ -113,4 +130,20 @@ fn message_of(body: &[u8]) -> String {
     }
     let text = String::from_utf8_lossy(body.get(..400).unwrap_or(body));
     if text.trim().is_empty() { "no message".to_owned() } else { text.trim().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_nobody_vouches_for_is_not_tried_again() {
+        let of = |message: &str| Fault::of_connection(message.to_owned());
+        assert!(matches!(of("error sending request: invalid peer certificate: UnknownIssuer"), Fault::Untrusted(_)));
+        assert!(matches!(of("received corrupt message of type InvalidContentType"), Fault::Untrusted(_)));
+        assert!(matches!(of("tcp connect error: Connection refused (os error 111)"), Fault::Away { .. }));
+        let error = of("invalid peer certificate: UnknownIssuer").about("weaviate https://h");
+        assert_eq!(error.class(), ExitClass::Failed);
+        assert!(error.hint().is_some_and(|hint| hint.contains("ca_file")));
+    }
 }

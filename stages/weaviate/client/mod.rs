@@ -1,5 +1,6 @@
 //! The wire: the only place that speaks HTTP and gRPC to a server.
 
+mod auth;
 mod fault;
 pub mod proto;
 mod rest;
@@ -60,10 +61,11 @@ impl Client {
     pub async fn connect(options: &WeaviateConnection, context: &OpenContext) -> Result<Self> {
         let address = options.address()?;
         let bearer = options.bearer(context)?;
+        auth::check(bearer.as_ref().map(|bearer| bearer.as_str()), &format!("weaviate {}", address.rest), context.now)?;
         let authority = options.ca_file.as_deref().map(|file| read(&context.directory.join(file))).transpose()?;
         let http = rest::client(authority.as_deref())?;
         let channel = channel(&address, authority)?;
-        let meta = Meta { version: String::new(), message_limit: None };
+        let meta = Meta::default();
         let client = Self { inner: Arc::new(Inner { address, http, channel, bearer, meta }) };
         let meta = client.meta().await?;
         let inner =

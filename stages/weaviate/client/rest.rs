@@ -4,21 +4,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::Method;
-use restow_core::{EngineError, Result};
+use restow_core::{EngineError, ExitClass, Result, Retry};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{CONNECT_TIMEOUT, Client, Fault, TIMEOUT};
+use super::{CONNECT_TIMEOUT, Client, Fault, TIMEOUT, auth};
+
+/// The oldest version that restow knows.
+const OLDEST: (u32, u32) = (1, 27);
 
 /// Who a server is: `GET /v1/meta`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct Meta {
     /// Its version, for example `1.39.2`.
     pub version: String,
     /// The most bytes of one gRPC message, where it says so.
     #[serde(default, rename = "grpcMaxMessageSize")]
     pub message_limit: Option<usize>,
+    /// The modules that are switched on, by their names.
+    #[serde(default)]
+    pub modules: Option<Map<String, Value>>,
 }
 
 impl Meta {
@@ -26,6 +32,17 @@ impl Meta {
     pub fn is_at_least(&self, major: u32, minor: u32) -> bool {
         let mut parts = self.version.trim_start_matches('v').split('.').map(|part| part.parse::<u32>().unwrap_or(0));
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
+    }
+
+    /// Refuses a version that nobody has tried.
+    fn check(&self, name: &str) -> Result<()> {
+        if self.is_at_least(OLDEST.0, OLDEST.1) {
+            return Ok(());
+        }
+        let (major, minor) = OLDEST;
+        let message = format!("{name}: version {:?} of the server is older than {major}.{minor}", self.version);
+        Err(EngineError::new(ExitClass::Refused, message)
+            .with_hint(format!("update the server to {major}.{minor} or newer; nothing was read or written")))
     }
 }
 
@@ -45,15 +62,22 @@ pub(super) fn client(authority: Option<&[u8]>) -> Result<reqwest::Client> {
 impl Client {
     /// Checks that the server is ready, and asks for its version.
     pub(super) async fn meta(&self) -> Result<Meta> {
+        let bearer = self.inner.bearer.as_ref().map(|bearer| bearer.as_str());
         let about = format!("{}: connecting", self.name());
         self.raw(Method::GET, "/.well-known/ready", None).await.map_err(|fault| match fault {
             Fault::Missing(_) => {
                 EngineError::usage(format!("{} is no Weaviate: it has no /v1/.well-known/ready", self.address()))
                     .with_hint("give the address of its REST interface, without a path")
             }
+            Fault::Away { message, after } if message.starts_with("status 503") => {
+                let what = format!("{about}: it is not ready: {message}");
+                EngineError::transient(what).with_retry(after.map_or(Retry::Transient, Retry::After))
+            }
             fault => fault.about(&about),
         })?;
-        self.get("/meta").await.map_err(|fault| fault.about(&about))
+        let meta: Meta = self.get("/meta").await.map_err(|fault| auth::refused(fault, bearer, &self.name()))?;
+        meta.check(&self.name())?;
+        Ok(meta)
     }
 
     /// A JSON answer to GET. `path` is below `/v1` and escaped.
@@ -108,6 +132,20 @@ impl Client {
             Ok(body)
         } else {
             Err(Fault::of_status(status, &body, after.map(Duration::from_secs)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_versions_are_refused_by_name() {
+        let of = |version: &str| Meta { version: version.to_owned(), ..Meta::default() }.check("weaviate http://h");
+        assert!(of("1.27.0").is_ok() && of("v1.39.2").is_ok() && of("1.40.0-dev").is_ok() && of("2.0.0").is_ok());
+        for old in ["1.26.9", "0.9", ""] {
+            assert!(of(old).expect_err("a refusal").message().contains(&format!("{old:?}")), "{old}");
         }
     }
 }

@@ -37,6 +37,10 @@ pub struct Mapping {
     pub tenants: Vec<(String, String)>,
     /// What somebody may not expect, for `plan`.
     pub notes: Vec<String>,
+    /// The lengths of the vectors, where all rows have one.
+    pub lengths: BTreeMap<Option<String>, i32>,
+    /// Whether the definition is that of a class, and no guess from columns.
+    pub is_described: bool,
 }
 
 /// What a column is used for.
@@ -101,13 +105,14 @@ fn mapping(dataset: &SinkDataset, incoming: &Incoming, rename: &BTreeMap<String,
         references: Vec::new(),
         vectors: Vec::new(),
         notes: Vec::new(),
+        lengths: BTreeMap::new(),
         rename,
     };
     let mut uses = Vec::new();
     for field in dataset.schema.fields() {
         uses.push(draft.place(field)?);
     }
-    let Draft { properties, references, vectors, notes, .. } = draft;
+    let Draft { properties, references, vectors, notes, lengths, .. } = draft;
     if !uses.contains(&Use::Id) {
         return Err(EngineError::usage(format!("dataset {:?} has no id column", dataset.name))
             .with_hint("declare it at the source, for example `files: { path: .., id: uuid }`"));
@@ -135,6 +140,8 @@ fn mapping(dataset: &SinkDataset, incoming: &Incoming, rename: &BTreeMap<String,
         has_tenants,
         tenants,
         notes,
+        lengths,
+        is_described: base.contains_key("class"),
     })
 }
 
@@ -177,6 +184,7 @@ struct Draft<'a> {
     /// Column, name of the vector at the target, name at the source where it has one.
     vectors: Vec<(Option<String>, Option<Origin>)>,
     notes: Vec<String>,
+    lengths: BTreeMap<Option<String>, i32>,
     rename: &'a BTreeMap<String, String>,
 }
 
@@ -204,7 +212,13 @@ impl Draft<'_> {
             _ => {}
         }
         match vector_kind(field.data_type()) {
-            Some(multi) if self.is_vector(name, field) => self.vector(name, multi),
+            Some(multi) if self.is_vector(name, field) => {
+                let used = self.vector(name, multi)?;
+                if let (Use::Vector { name, .. }, Some(length)) = (&used, length_of(field.data_type())) {
+                    self.lengths.insert(name.clone(), length);
+                }
+                Ok(used)
+            }
             _ => self.property(field),
         }
     }
@@ -326,6 +340,15 @@ fn vector_kind(data_type: &DataType) -> Option<bool> {
     match data_type {
         data_type if single(data_type) => Some(false),
         DataType::List(item) if single(item.data_type()) => Some(true),
+        _ => None,
+    }
+}
+
+/// The length that all vectors of this type have.
+fn length_of(data_type: &DataType) -> Option<i32> {
+    match data_type {
+        DataType::FixedSizeList(_, length) => Some(*length),
+        DataType::List(item) => length_of(item.data_type()),
         _ => None,
     }
 }

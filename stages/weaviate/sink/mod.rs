@@ -2,7 +2,10 @@
 //! tenants, each phase over all datasets before the next.
 
 mod convert;
+mod definition;
 mod digest;
+mod fits;
+mod health;
 mod ids;
 mod mapping;
 mod phases;
@@ -32,7 +35,7 @@ use super::config::{self, Conflicts, SinkOptions};
 use digest::Canon;
 use ids::Key;
 use mapping::{Mapping, mappings};
-use schema::{Surveyed, check_existing, class_of};
+use schema::{Surveyed, class_of};
 use writer::{Shared, Writer};
 
 /// Opens a server.
@@ -109,40 +112,25 @@ impl Sink for Target {
 
     async fn forecast(&self, incoming: &Incoming) -> Result<Vec<String>> {
         let mut lines = Vec::new();
+        for note in self.healthy(incoming).await? {
+            lines.push(format!("note: {note}"));
+        }
         for mapping in self.mappings(incoming)? {
             let existing = class_of(&self.client, &mapping.class).await?;
-            let what = match &existing {
-                None => "is made",
+            let (what, notes) = match &existing {
+                None => ("is made", self.fits(&mapping, None, 0).await?),
                 Some(existing) => {
                     let (objects, _) = phases::objects_of(&self.client, existing, &mapping.class).await?;
-                    check_existing(&self.client, &mapping, existing, objects, self.options.mode)?;
-                    if self.options.mode == config::Mode::Drop {
-                        "is removed and made anew"
-                    } else {
-                        "is there, and gets the objects"
+                    let notes = self.fits(&mapping, Some(existing), objects).await?;
+                    match self.options.mode {
+                        config::Mode::Drop => ("is removed and made anew", notes),
+                        _ => ("is there, and gets the objects", notes),
                     }
                 }
             };
             lines.push(format!("collection {} {what}", mapping.class));
-            for property in mapping
-                .definition
-                .get("properties")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .chain(&mapping.references)
-            {
-                let name = property.get("name").and_then(Value::as_str).unwrap_or_default();
-                let types: Vec<&str> = property
-                    .get("dataType")
-                    .and_then(Value::as_array)
-                    .into_iter()
-                    .flatten()
-                    .filter_map(Value::as_str)
-                    .collect();
-                lines.push(format!("  {name}: {}", types.join(" or ")));
-            }
-            lines.extend(mapping.notes.iter().map(|note| format!("  note: {note}")));
+            lines.extend(properties_of(&mapping));
+            lines.extend(mapping.notes.iter().chain(&notes).map(|note| format!("  note: {note}")));
         }
         Ok(lines)
     }
@@ -225,6 +213,18 @@ impl Sink for Target {
         };
         Ok(Committed { snapshot: None, report })
     }
+}
+
+/// The properties that a dataset becomes, a line each.
+fn properties_of(mapping: &Mapping) -> Vec<String> {
+    let properties = mapping.definition.get("properties").and_then(Value::as_array);
+    let lines = properties.into_iter().flatten().chain(&mapping.references).map(|property| {
+        let name = property.get("name").and_then(Value::as_str).unwrap_or_default();
+        let types = property.get("dataType").and_then(Value::as_array).into_iter().flatten();
+        let types: Vec<&str> = types.filter_map(Value::as_str).collect();
+        format!("  {name}: {}", types.join(" or "))
+    });
+    lines.collect()
 }
 
 impl Conflicts {

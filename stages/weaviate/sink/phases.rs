@@ -11,11 +11,14 @@ use sha2::{Digest, Sha256};
 use super::super::client::{Client, Fault};
 use super::super::config::{Conflicts, Mode, NAME, Safety};
 use super::mapping::Mapping;
-use super::schema::{self, Surveyed, check_existing, class_of};
+use super::schema::{self, Surveyed, class_of, has_tenants};
 use super::writer::spools_of;
 use super::{Target, ids, references};
 
 pub const SURVEY: Phase = Phase { name: "survey", at_once: false };
+/// The item of the survey that looks at the server and not at a dataset. A dataset's item is called as the dataset.
+const SERVER: &str = "server";
+const HEALTH: &str = "health";
 const CLASSES: Phase = Phase { name: "collections", at_once: false };
 const REFERENCE_PROPERTIES: Phase = Phase { name: "reference properties", at_once: false };
 const TENANTS: Phase = Phase { name: "tenants", at_once: false };
@@ -44,10 +47,6 @@ pub async fn objects_of(client: &Client, existing: &Value, class: &str) -> Resul
     Ok((objects, hidden))
 }
 
-fn has_tenants(class: &Value) -> bool {
-    class.pointer("/multiTenancyConfig/enabled").and_then(Value::as_bool).unwrap_or(false)
-}
-
 impl Target {
     pub(super) fn mapping_of(&self, work: &Work, dataset: &str) -> Result<Mapping> {
         let mappings = self.mappings(&work.incoming)?;
@@ -60,10 +59,11 @@ impl Target {
     /// Looks at what is there, and refuses what cannot be done, before anything is changed.
     async fn survey(&self, mapping: &Mapping, work: &Work) -> Result<ItemDone> {
         let Some(existing) = class_of(&self.client, &mapping.class).await? else {
+            self.tell(work, self.fits(mapping, None, 0).await?);
             return done(&Surveyed::default());
         };
         let (objects, hidden) = objects_of(&self.client, &existing, &mapping.class).await?;
-        check_existing(&self.client, mapping, &existing, objects, self.options.mode)?;
+        self.tell(work, self.fits(mapping, Some(&existing), objects).await?);
         let tenants =
             if has_tenants(&existing) { schema::tenants(&self.client, &mapping.class).await? } else { Vec::new() };
         let ids = if self.options.mode == Mode::Append && objects > 0 {
@@ -179,12 +179,19 @@ impl Database for Target {
             let written: Vec<String> = work.rows().into_iter().map(|receipt| receipt.dataset).collect();
             return Ok(each(work).into_iter().filter(|item| written.contains(&item.dataset)).collect());
         }
-        Ok(each(work))
+        let mut items = each(work);
+        if phase == SURVEY.name {
+            items.insert(0, Item { dataset: SERVER.to_owned(), id: HEALTH.to_owned(), payload: Value::Null });
+        }
+        Ok(items)
     }
 
     async fn item(&self, phase: &str, item: &Item, work: &Work) -> Result<ItemDone> {
         if phase == ROLES.name {
             return schema::make_role(&self.client, item).await;
+        }
+        if phase == SURVEY.name && item.dataset == SERVER && item.id == HEALTH {
+            return self.survey_server(work).await;
         }
         let mapping = self.mapping_of(work, &item.dataset)?;
         match phase {
@@ -192,9 +199,15 @@ impl Database for Target {
             phase if phase == CLASSES.name => {
                 work.mark(&format!("collection-{}", mapping.dataset)).await?;
                 let surveyed = Self::surveyed(work, &mapping.dataset)?;
-                schema::make(&self.client, &mapping, &surveyed, self.options.mode).await
+                let (done, notes) = schema::make(&self.client, &mapping, &surveyed, &self.options).await?;
+                self.tell_new(work, &mapping, notes);
+                Ok(done)
             }
-            phase if phase == REFERENCE_PROPERTIES.name => schema::make_references(&self.client, &mapping).await,
+            phase if phase == REFERENCE_PROPERTIES.name => {
+                let (done, notes) = schema::make_references(&self.client, &mapping, &self.options).await?;
+                self.tell_new(work, &mapping, notes);
+                Ok(done)
+            }
             phase if phase == TENANTS.name && mapping.has_tenants => {
                 let names: Vec<String> = mapping.tenants.iter().map(|(name, _)| name.clone()).collect();
                 let done = schema::make_tenants(&self.client, &mapping.class, &names).await?;

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use reqwest::Method;
+use restow_core::Result;
 use restow_core::stage::{Item, ItemDone, Reject};
-use restow_core::{EngineError, ExitClass, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::client::{Client, Fault};
-use super::super::config::Mode;
+use super::super::config::{Mode, SinkOptions};
+use super::fits::check_made;
 use super::mapping::Mapping;
 
 /// Tenants of one request: what the server takes for changes of their state.
@@ -44,76 +45,22 @@ pub async fn class_of(client: &Client, class: &str) -> Result<Option<Value>> {
     }
 }
 
-/// Refuses what the mode does not allow, and what an existing class cannot hold.
-pub fn check_existing(client: &Client, mapping: &Mapping, existing: &Value, objects: u64, mode: Mode) -> Result<()> {
-    match mode {
-        Mode::Create => Err(EngineError::new(
-            ExitClass::Refused,
-            format!("{}: collection {:?} exists already, with {objects} objects", client.name(), mapping.class),
-        )
-        .with_hint(format!(
-            "restore under another name with `rename: {{ {}: Name }}`, add to it with `mode: append`, or replace it with `mode: drop`; nothing was changed",
-            mapping.dataset
-        ))),
-        Mode::Drop => Ok(()),
-        Mode::Append => fits(client, mapping, existing),
-    }
+/// Whether objects of a class belong to tenants.
+pub fn has_tenants(class: &Value) -> bool {
+    class.pointer("/multiTenancyConfig/enabled").and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// Whether the rows can be added to a class without loss.
-fn fits(client: &Client, mapping: &Mapping, existing: &Value) -> Result<()> {
-    let mut problems = Vec::new();
-    let tenancy = existing.pointer("/multiTenancyConfig/enabled").and_then(Value::as_bool).unwrap_or(false);
-    if tenancy != mapping.has_tenants {
-        let word = |has: bool| if has { "tenants" } else { "no tenants" };
-        problems.push(format!("it has {}, and the rows have {}", word(tenancy), word(mapping.has_tenants)));
-    }
-    let properties = |class: &Value| class.get("properties").and_then(Value::as_array).cloned().unwrap_or_default();
-    let known = properties(existing);
-    for property in properties(&mapping.definition).iter().chain(&mapping.references) {
-        let name = property.get("name").and_then(Value::as_str).unwrap_or_default();
-        let Some(there) = known.iter().find(|known| known.get("name").and_then(Value::as_str) == Some(name)) else {
-            continue;
-        };
-        let (wanted, has) = (property.get("dataType"), there.get("dataType"));
-        if wanted != has {
-            problems.push(format!("property {name:?} is {}, and the rows have {}", shown(has), shown(wanted)));
-        }
-    }
-    let vectors = |class: &Value| -> Vec<String> {
-        class
-            .get("vectorConfig")
-            .and_then(Value::as_object)
-            .map(|map| map.keys().cloned().collect())
-            .unwrap_or_default()
-    };
-    let there = vectors(existing);
-    for name in vectors(&mapping.definition).iter().filter(|name| !there.contains(name)) {
-        problems.push(format!("it has no vector {name:?}"));
-    }
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "{}: collection {:?} cannot take dataset {:?}: {}",
-        client.name(),
-        mapping.class,
-        mapping.dataset,
-        problems.join("; ")
-    );
-    Err(EngineError::new(ExitClass::Refused, message)
-        .with_hint("cast, rename or drop columns in a transform, or restore under another name; nothing was changed"))
-}
-
-fn shown(data_type: Option<&Value>) -> String {
-    data_type.map_or_else(|| "nothing".to_owned(), Value::to_string)
-}
-
-/// Makes the class of a mapping, or brings the one that is there up to it. May have been done in part before.
-pub async fn make(client: &Client, mapping: &Mapping, surveyed: &Surveyed, mode: Mode) -> Result<ItemDone> {
+/// Makes the class of a mapping, or brings the one that is there up to it. May have been done in part before. What the server made
+/// otherwise without harm comes back as notes.
+pub async fn make(
+    client: &Client,
+    mapping: &Mapping,
+    surveyed: &Surveyed,
+    options: &SinkOptions,
+) -> Result<(ItemDone, Vec<String>)> {
     let about = |fault: Fault, what: &str| fault.about(format!("{}: {what} {:?}", client.name(), mapping.class));
     let mut there = class_of(client, &mapping.class).await?;
-    if mode == Mode::Drop && there.is_some() {
+    if options.mode == Mode::Drop && there.is_some() {
         client
             .raw(Method::DELETE, &format!("/schema/{}", mapping.class), None)
             .await
@@ -124,57 +71,21 @@ pub async fn make(client: &Client, mapping: &Mapping, surveyed: &Surveyed, mode:
     let existing = match there {
         None => {
             client.send(Method::POST, "/schema", &plain).await.map_err(|fault| about(fault, "creating"))?;
-            let made = class_of(client, &mapping.class).await?.unwrap_or_default();
-            check_made(client, mapping, &plain, &made)?;
-            made
+            class_of(client, &mapping.class).await?.unwrap_or_default()
         }
         Some(existing) => existing,
     };
-    if surveyed.class.is_none() || mode == Mode::Drop {
+    if surveyed.class.is_none() || options.mode == Mode::Drop {
         // It may have been made by an earlier attempt of this run: the survey saw nothing, and nobody else holds the claim.
+        let mut made = existing;
         if let Some(added) = added {
-            add_vectors(client, mapping, existing, &added).await?;
+            add_vectors(client, mapping, made, &added).await?;
+            made = class_of(client, &mapping.class).await?.unwrap_or_default();
         }
-        return Ok(ItemDone { done: 1, ..ItemDone::default() });
+        let notes = check_made(client, mapping, &mapping.definition, &made, options)?;
+        return Ok((ItemDone { done: 1, ..ItemDone::default() }, notes));
     }
-    let done = add_properties(client, mapping, &existing, mapping.definition.get("properties")).await?;
-    Ok(ItemDone { done, ..ItemDone::default() })
-}
-
-/// Servers leave out in silence what their version does not know: such a class would be another.
-fn check_made(client: &Client, mapping: &Mapping, wanted: &Value, made: &Value) -> Result<()> {
-    const SWITCHES: [&str; 6] = ["pq", "bq", "sq", "rq", "multivector", "multivector/muvera"];
-    let mut indexes = vec![(String::new(), wanted.clone(), made.clone())];
-    for (name, config) in wanted.get("vectorConfig").and_then(Value::as_object).into_iter().flatten() {
-        let there = made.pointer(&format!("/vectorConfig/{name}")).cloned().unwrap_or_default();
-        indexes.push((format!("vector {name:?}: "), config.clone(), there));
-    }
-    let mut lost = Vec::new();
-    for (name, wanted, made) in indexes {
-        let text = |class: &Value| class.get("vectorIndexType").and_then(Value::as_str).map(str::to_owned);
-        if text(&wanted).is_some() && text(&wanted) != text(&made) {
-            lost.push(format!("{name}vectorIndexType {}", text(&wanted).unwrap_or_default()));
-        }
-        for switch in SWITCHES {
-            let place = format!("/vectorIndexConfig/{switch}/enabled");
-            let is_on = |class: &Value| class.pointer(&place).and_then(Value::as_bool).unwrap_or(false);
-            if is_on(&wanted) && !is_on(&made) {
-                lost.push(format!("{name}{switch}"));
-            }
-        }
-    }
-    if lost.is_empty() {
-        return Ok(());
-    }
-    let version = &client.server().version;
-    let message = format!(
-        "{}: version {version} does not support of collection {:?}: {}",
-        client.name(),
-        mapping.class,
-        lost.join(", ")
-    );
-    Err(EngineError::new(ExitClass::Refused, message)
-        .with_hint("what was made is removed again; drop these vectors in a transform, or restore to a newer server"))
+    add_properties(client, mapping, &existing, mapping.definition.get("properties"), options).await
 }
 
 /// A class with one vector of its own and named ones beside it: the server makes it only in two steps, as it once came to be.
@@ -183,6 +94,11 @@ fn without_added_vectors(definition: &Value) -> (Value, Option<Value>) {
     let has_own = definition.get("vectorIndexType").is_some() || definition.get("vectorIndexConfig").is_some();
     let added = plain.as_object_mut().filter(|_| has_own).and_then(|map| map.shift_remove("vectorConfig"));
     (plain, added)
+}
+
+/// Whether the server makes such a class only in two steps.
+pub fn is_made_in_steps(definition: &Value) -> bool {
+    without_added_vectors(definition).1.is_some()
 }
 
 async fn add_vectors(client: &Client, mapping: &Mapping, mut class: Value, added: &Value) -> Result<()> {
@@ -198,31 +114,51 @@ async fn add_vectors(client: &Client, mapping: &Mapping, mut class: Value, added
 }
 
 /// Adds the reference properties, now that every class is there.
-pub async fn make_references(client: &Client, mapping: &Mapping) -> Result<ItemDone> {
+pub async fn make_references(
+    client: &Client,
+    mapping: &Mapping,
+    options: &SinkOptions,
+) -> Result<(ItemDone, Vec<String>)> {
     let existing = class_of(client, &mapping.class).await?.unwrap_or_default();
     let wanted = Value::Array(mapping.references.clone());
-    let done = add_properties(client, mapping, &existing, Some(&wanted)).await?;
-    Ok(ItemDone { done, ..ItemDone::default() })
+    add_properties(client, mapping, &existing, Some(&wanted), options).await
 }
 
-/// Adds the properties that the class lacks.
-async fn add_properties(client: &Client, mapping: &Mapping, existing: &Value, wanted: Option<&Value>) -> Result<u64> {
+/// Adds the properties that the class lacks, and looks at what became of them.
+async fn add_properties(
+    client: &Client,
+    mapping: &Mapping,
+    existing: &Value,
+    wanted: Option<&Value>,
+    options: &SinkOptions,
+) -> Result<(ItemDone, Vec<String>)> {
     let name_of = |property: &Value| property.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let there: HashSet<String> =
         existing.get("properties").and_then(Value::as_array).into_iter().flatten().map(name_of).collect();
-    let mut done = 0;
-    for property in wanted.and_then(Value::as_array).into_iter().flatten() {
-        let name = name_of(property);
-        if there.contains(&name) {
-            continue;
-        }
+    let missing: Vec<&Value> = wanted
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter(|property| !there.contains(&name_of(property)))
+        .collect();
+    for property in &missing {
         let path = format!("/schema/{}/properties", mapping.class);
         client.send(Method::POST, &path, property).await.map_err(|fault| {
-            fault.about(format!("{}: adding property {name:?} to {:?}", client.name(), mapping.class))
+            fault.about(format!("{}: adding property {:?} to {:?}", client.name(), name_of(property), mapping.class))
         })?;
-        done += 1;
     }
-    Ok(done)
+    let done = ItemDone { done: missing.len() as u64, ..ItemDone::default() };
+    if missing.is_empty() {
+        return Ok((done, Vec::new()));
+    }
+    let made = class_of(client, &mapping.class).await?.unwrap_or_default();
+    let notes = check_made(client, mapping, &json!({ "properties": missing }), &made, options)?;
+    Ok((done, notes))
+}
+
+/// Whether a tenant of this state sleeps.
+pub fn is_cold(state: &str) -> bool {
+    matches!(state, "COLD" | "INACTIVE")
 }
 
 /// A tenant at the target.
@@ -265,12 +201,8 @@ pub async fn make_tenants(client: &Client, class: &str, wanted: &[String]) -> Re
 
 /// Gives tenants the states that they had.
 pub async fn settle_tenants(client: &Client, mapping: &Mapping) -> Result<ItemDone> {
-    let cold: Vec<&String> = mapping
-        .tenants
-        .iter()
-        .filter(|(_, status)| matches!(status.as_str(), "COLD" | "INACTIVE"))
-        .map(|(name, _)| name)
-        .collect();
+    let cold: Vec<&String> =
+        mapping.tenants.iter().filter(|(_, status)| is_cold(status)).map(|(name, _)| name).collect();
     for part in cold.chunks(TENANTS_AT_ONCE) {
         let body: Vec<Value> = part.iter().map(|tenant| json!({ "name": tenant, "activityStatus": "COLD" })).collect();
         client.send(Method::PUT, &format!("/schema/{}/tenants", mapping.class), &Value::Array(body)).await.map_err(

@@ -1,7 +1,5 @@
 //! What a server has: collections, tenants, the length of their vectors, and everything that is kept verbatim.
 
-use std::collections::BTreeMap;
-
 use globset::{GlobBuilder, GlobMatcher};
 use restow_core::stage::{Artifact, Dataset};
 use restow_core::{EngineError, ExitClass, Result};
@@ -10,10 +8,11 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::super::class::Class;
-use super::super::client::proto::{MULTI_FP32, MetadataRequest, PropertiesRequest, SearchRequest};
 use super::super::client::{Client, Fault};
 use super::super::columns::{Column, Shape, columns_of, schema_of};
-use super::super::config::{ColdTenants, SourceOptions, VectorLengths};
+use super::super::config::{self, ColdTenants, SourceOptions, VectorLengths};
+use super::super::health::{self, Principal, Purpose};
+use super::super::lengths::{self, Lengths};
 
 /// Objects that are looked at for the length of their vectors, in each tenant.
 const SAMPLE: u32 = 100;
@@ -30,6 +29,8 @@ pub struct Found {
     pub artifacts: Vec<Artifact>,
     /// Tenants left out, as `Collection/tenant`.
     pub skipped: Vec<String>,
+    /// What may be missing of the whole, and why.
+    pub notes: Vec<String>,
     /// Changes where the server or a collection of the run is another.
     pub fingerprint: String,
 }
@@ -80,7 +81,7 @@ struct Tenant {
 pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found> {
     let schema: Schema =
         client.get("/schema").await.map_err(|fault| fault.about(about(client, "reading the schema")))?;
-    let classes = wanted(client, schema, options)?;
+    let (classes, notes) = looked_at(client, schema, options).await?;
     let mut artifacts = of_server(client).await?;
     let (mut collections, mut skipped, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     let tenant_globs = options.tenants.as_deref().map(matchers).transpose()?;
@@ -129,7 +130,29 @@ pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found>
         return Err(EngineError::new(ExitClass::Refused, message).with_hint(hint));
     }
     let fingerprint = format!("weaviate {} {:x}", client.address(), HexOf(hasher.finalize().as_slice()));
-    Ok(Found { collections, artifacts, skipped, fingerprint })
+    Ok(Found { collections, artifacts, skipped, notes, fingerprint })
+}
+
+/// The classes that the options name, once the server is well enough and the key may see them whole.
+async fn looked_at(client: &Client, schema: Schema, options: &SourceOptions) -> Result<(Vec<Class>, Vec<String>)> {
+    let mut notes = health::nodes(client, Purpose::Reading).await?;
+    let any = options.collections.iter().flatten().find(|name| config::is_class_name(name));
+    let principal = health::principal(client, any.map_or("Restow", String::as_str)).await;
+    let principal = principal.map_err(|fault| fault.about(about(client, "asking what the key may do")))?;
+    if let Some(principal) = principal.as_ref().filter(|principal| !principal.may_somewhere("read_collections")) {
+        let message = format!(
+            "{}: user {:?} may see no collection: it lacks the right read_collections",
+            client.name(),
+            principal.name
+        );
+        return Err(EngineError::new(ExitClass::Refused, message)
+            .with_hint("give a role of that user read_collections, read_data and read_tenants, or use another key; nothing was read"));
+    }
+    let classes = wanted(client, schema, options, principal.as_ref())?;
+    if let Some(principal) = &principal {
+        notes.extend(health::visible(client, principal, &classes, options.collections.as_deref())?);
+    }
+    Ok((classes, notes))
 }
 
 struct HexOf<'a>(&'a [u8]);
@@ -151,7 +174,12 @@ impl Tenant {
 }
 
 /// The classes that the options name.
-fn wanted(client: &Client, schema: Schema, options: &SourceOptions) -> Result<Vec<Class>> {
+fn wanted(
+    client: &Client,
+    schema: Schema,
+    options: &SourceOptions,
+    principal: Option<&Principal>,
+) -> Result<Vec<Class>> {
     let include = options.collections.as_deref().map(matchers).transpose()?;
     let exclude = matchers(&options.exclude)?;
     let (mut classes, mut names) = (Vec::new(), Vec::new());
@@ -175,7 +203,12 @@ fn wanted(client: &Client, schema: Schema, options: &SourceOptions) -> Result<Ve
         };
         let has =
             if names.is_empty() { "it has none at all".to_owned() } else { format!("it has {}", names.join(", ")) };
-        return Err(EngineError::new(ExitClass::NotFound, format!("{} has {what}", client.name())).with_hint(has));
+        let seen = principal.map_or_else(String::new, |principal| {
+            let may = principal.where_may("read_collections").join(", ");
+            format!("; user {:?} has the right read_collections only for {may}", principal.name)
+        });
+        return Err(EngineError::new(ExitClass::NotFound, format!("{} has {what}", client.name()))
+            .with_hint(format!("{has}{seen}")));
     }
     Ok(classes)
 }
@@ -239,14 +272,14 @@ async fn collection(
         None => vec![None],
         Some(tenants) => tenants.iter().map(|tenant| Some(tenant.as_str())).collect(),
     };
-    let mut lengths: BTreeMap<usize, Vec<i32>> = BTreeMap::new();
+    let mut lengths = Lengths::new();
     let mut rows = 0;
     for scope in &scopes {
         let failed = |fault: Fault| fault.about(about(client, &format!("counting {}", class.name)));
         rows += client.count(&class.name, *scope).await.map_err(failed)?;
     }
     for scope in &scopes {
-        sample(client, &class, *scope, &mut lengths).await?;
+        lengths::of_first(client, &class.name, &class.vectors, *scope, SAMPLE, &mut lengths).await?;
     }
     // Each tenant has an index, and so a length, of its own: those that nobody can look at may have another.
     let may_differ = varying || !inactive.is_empty();
@@ -260,44 +293,4 @@ async fn collection(
     let (schema, roles) = schema_of(&columns);
     let dataset = Dataset { name: class.name.clone(), schema, roles, rows: Some(rows), bytes: None };
     Ok(Collection { class, tenants, inactive, columns, dataset })
-}
-
-/// Adds the lengths of the vectors of the first objects.
-async fn sample(
-    client: &Client,
-    class: &Class,
-    tenant: Option<&str>,
-    lengths: &mut BTreeMap<usize, Vec<i32>>,
-) -> Result<()> {
-    let request = SearchRequest {
-        collection: class.name.clone(),
-        tenant: tenant.unwrap_or_default().to_owned(),
-        properties: Some(PropertiesRequest::default()),
-        metadata: Some(MetadataRequest { uuid: true, vector: true, ..MetadataRequest::default() }),
-        limit: SAMPLE,
-        ..SearchRequest::default()
-    };
-    let failed = |fault: Fault| fault.about(about(client, &format!("reading the first objects of {}", class.name)));
-    let reply = client.search(request).await.map_err(failed)?;
-    for metadata in reply.results.iter().filter_map(|result| result.metadata.as_ref()) {
-        for (index, vector) in class.vectors.iter().enumerate() {
-            let (bytes, several) = match &vector.name {
-                None => (&metadata.vector_bytes, false),
-                Some(name) => match metadata.vectors.iter().find(|found| found.name == *name) {
-                    Some(found) => (&found.vector_bytes, found.kind == MULTI_FP32),
-                    None => continue,
-                },
-            };
-            let length = match bytes.first_chunk::<2>() {
-                Some(head) if several => i32::from(u16::from_le_bytes(*head)),
-                Some(_) => i32::try_from(bytes.len() / 4).unwrap_or(i32::MAX),
-                None => continue,
-            };
-            let known = lengths.entry(index).or_default();
-            if !known.contains(&length) {
-                known.push(length);
-            }
-        }
-    }
-    Ok(())
 }

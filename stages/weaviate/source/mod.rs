@@ -50,6 +50,7 @@ impl SourceFactory for Factory {
             datasets,
             artifacts: found.artifacts,
             skipped: found.skipped,
+            notes: found.notes,
             fingerprint: found.fingerprint,
             is_active: AtomicBool::new(false),
             settles: options.consistency == Consistency::Settled,
@@ -67,6 +68,8 @@ struct Weaviate {
     artifacts: Vec<Artifact>,
     /// Tenants that are not read, as `Collection/tenant`.
     skipped: Vec<String>,
+    /// What may be missing of the whole, and why.
+    notes: Vec<String>,
     fingerprint: String,
     /// Whether the inactive tenants were activated.
     is_active: AtomicBool,
@@ -97,6 +100,10 @@ impl Weaviate {
         if !inactive.is_empty() {
             consistency.push_str("; inactive tenants activated while they are read: ");
             consistency.push_str(&inactive.join(", "));
+        }
+        for note in &self.notes {
+            consistency.push_str("; ");
+            consistency.push_str(note);
         }
         consistency
     }
@@ -157,6 +164,10 @@ impl Source for Weaviate {
 
     fn datasets(&self) -> &[Dataset] {
         &self.datasets
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.iter().map(|note| format!("{}: {note}", self.client.name())).collect()
     }
 
     fn artifacts(&self) -> &[Artifact] {

@@ -63,6 +63,7 @@ pub async fn run(request: RunRequest<'_>) -> Result<RunSummary> {
         (opened, compiled) =
             compile_all(request.pipeline, request.registry, &request.context, &request.selection).await?;
     }
+    opened.source.notes().iter().for_each(|note| request.progress.say(note));
     let arriving = incoming(&opened, &compiled);
     let opened = opened::make_sink(opened, &request).await?;
     let asked = Asked::of(&request, &opened);

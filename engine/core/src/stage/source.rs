@@ -48,6 +48,12 @@ pub trait Source: fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// What the user should know before a run reads: above all what may be missing of the whole. The same stands in
+    /// [`SourceIdentity::consistency`].
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Pins what is read (a timestamp, an offset, a server-side copy). The token is kept in the intent of the run.
     ///
     /// # Errors
