@@ -29,10 +29,12 @@ const PAGE_BYTES: u64 = 4 << 20;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WeaviateConnection {
-    /// Address of the REST interface: `http://host:8080`, `https://host`; `weaviate://host` is the same as `http://host:8080`.
+    /// Address of the REST interface: `http://host:8080`, `https://host`; `weaviate://host` is the same as `http://host:8080`. Several
+    /// of one cluster with commas, `weaviate://one:8080,two:8080`: the work is spread over those that answer.
     #[schemars(extend("format" = "url"))]
     pub url: String,
-    /// Address of the gRPC interface, `host:port`. Default: the host of `url`, port 50051, with TLS where `url` has it.
+    /// Address of the gRPC interface, `host:port`; of each address of `url`, in the same order, with commas. Default: the hosts of
+    /// `url`, port 50051, with TLS where `url` has it.
     #[serde(default)]
     pub grpc: Option<String>,
     /// API key, or a token of OIDC. Default: none, for servers with anonymous access.
@@ -253,12 +255,12 @@ fn page_bytes() -> ByteSize {
 }
 
 impl WeaviateConnection {
-    /// Both addresses.
+    /// The addresses of every node that is named, one at least.
     ///
     /// # Errors
     /// The url is none, or has parts that an address does not have.
-    pub fn address(&self) -> Result<Address> {
-        address_of(&self.url, self.grpc.as_deref()).map_err(|problem| {
+    pub fn addresses(&self) -> Result<Vec<Address>> {
+        addresses_of(&self.url, self.grpc.as_deref()).map_err(|problem| {
             let error = EngineError::usage(problem.message);
             match problem.help {
                 Some(help) => error.with_hint(help),
@@ -275,6 +277,36 @@ impl WeaviateConnection {
         let key = self.api_key.as_ref().map(|secret| secret.resolve(context.environment.as_ref())).transpose();
         key.map_err(|error| EngineError::usage(format!("api_key: {error}")).with_hint("nothing was read or written"))
     }
+}
+
+/// Every address of a url with commas: `scheme://one,two`.
+fn addresses_of(url: &str, grpc: Option<&str>) -> Result<Vec<Address>, Problem> {
+    let (scheme, hosts) = url.split_once("://").unwrap_or_default();
+    let urls: Vec<String> = if hosts.contains(',') {
+        hosts
+            .split(',')
+            .map(|host| if host.contains("://") { host.to_owned() } else { format!("{scheme}://{host}") })
+            .collect()
+    } else {
+        vec![url.to_owned()]
+    };
+    let grpcs: Vec<Option<&str>> = match grpc {
+        Some(grpc) => grpc.split(',').map(Some).collect(),
+        None => vec![None; urls.len()],
+    };
+    if grpcs.len() != urls.len() {
+        let message = format!("`url` has {} addresses, and `grpc` has {}", urls.len(), grpcs.len());
+        return Err(Problem::new("/grpc", message).with_help("name one for each, in the same order, or none"));
+    }
+    let mut addresses: Vec<Address> = Vec::new();
+    for (url, grpc) in urls.iter().zip(grpcs) {
+        let address = address_of(url.trim(), grpc.map(str::trim))?;
+        if let Some(same) = addresses.iter().find(|one| one.rest == address.rest) {
+            return Err(Problem::new("/url", format!("{} is named twice", same.rest)));
+        }
+        addresses.push(address);
+    }
+    Ok(addresses)
 }
 
 fn address_of(url: &str, grpc: Option<&str>) -> Result<Address, Problem> {
@@ -316,7 +348,7 @@ fn address_of(url: &str, grpc: Option<&str>) -> Result<Address, Problem> {
 
 pub(super) fn check_connection(options: &Value) -> Vec<Problem> {
     let Ok(connection) = WeaviateConnection::deserialize(options) else { return Vec::new() };
-    address_of(&connection.url, connection.grpc.as_deref()).err().into_iter().collect()
+    addresses_of(&connection.url, connection.grpc.as_deref()).err().into_iter().collect()
 }
 
 pub(super) fn check_source(options: &Value) -> Vec<Problem> {
@@ -369,7 +401,7 @@ pub(super) fn one_address(options: &Value) -> Vec<Problem> {
             let help = "for example { connection: server }, and connections: { server: { weaviate: { url: \"http://localhost:8080\" } } }";
             vec![Problem::new("", "weaviate needs a connection or a url").with_help(help)]
         }
-        (false, Some(url)) => address_of(url, None).err().into_iter().collect(),
+        (false, Some(url)) => addresses_of(url, None).err().into_iter().collect(),
         (true, None) => Vec::new(),
     }
 }
@@ -416,5 +448,28 @@ mod tests {
             assert!(of(wrong, None).is_err(), "{wrong}");
         }
         assert!(of("http://h", Some("")).is_err());
+    }
+
+    #[test]
+    fn several_addresses() {
+        let of = |url: &str, grpc: Option<&str>| {
+            let found = addresses_of(url, grpc).map_err(|problem| problem.message);
+            found.map(|all| all.into_iter().map(|one| format!("{} {}", one.rest, one.grpc)).collect::<Vec<_>>())
+        };
+        let both = Ok(vec!["http://a:8080 http://a:50051".to_owned(), "http://b:81 http://b:50051".to_owned()]);
+        assert_eq!(of("weaviate://a,b:81", None), both);
+        assert_eq!(of("weaviate://a:8080, http://b:81/", None), both);
+        let named = Ok(vec!["https://a https://a:1".to_owned(), "https://b https://b:2".to_owned()]);
+        assert_eq!(of("https://a,b", Some("a:1,b:2")), named);
+        assert_eq!(of("http://a", None), Ok(vec!["http://a http://a:50051".to_owned()]));
+        for (url, grpc) in [
+            ("http://a,a", None),
+            ("http://a,b", Some("a:1")),
+            ("http://a", Some("a:1,b:1")),
+            ("http://a,", None),
+            (",", None),
+        ] {
+            assert!(of(url, grpc).is_err(), "{url}");
+        }
     }
 }

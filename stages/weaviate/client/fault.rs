@@ -54,7 +54,10 @@ impl Fault {
             // tonic's own word for an answer above the limit of decoding is OUT_OF_RANGE.
             Code::ResourceExhausted | Code::OutOfRange if is_size(&message) => Self::TooLarge(message),
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::ResourceExhausted => {
-                Self::of_connection(transport(status).unwrap_or(message))
+                match transport(status) {
+                    Some(message) => Self::of_connection(message),
+                    None => Self::Away { message, after: None },
+                }
             }
             // A connection that breaks in the middle of an answer is UNKNOWN or INTERNAL, with the transport's error inside.
             _ => match transport(status) {
@@ -63,6 +66,21 @@ impl Fault {
                 None => Self::Refused(message),
             },
         }
+    }
+
+    /// The same, with the address where it was met.
+    pub fn at(self, address: &str) -> Self {
+        match self {
+            Self::Away { message, after } => Self::Away { message: format!("{address}: {message}"), after },
+            Self::Untrusted(message) => Self::Untrusted(format!("{address}: {message}")),
+            fault => fault,
+        }
+    }
+
+    /// Whether there was no connection: then nobody can have done what was asked for.
+    pub fn was_not_sent(&self) -> bool {
+        const SIGNS: [&str; 4] = ["tcp connect error", "dns error", "Connection refused", "client error (Connect)"];
+        matches!(self, Self::Away { message, .. } if SIGNS.iter().any(|sign| message.contains(sign)))
     }
 
     /// As an error about `what`, such as `weaviate http://localhost:8080: reading class "Doc"`.
@@ -142,6 +160,8 @@ mod tests {
         assert!(matches!(of("error sending request: invalid peer certificate: UnknownIssuer"), Fault::Untrusted(_)));
         assert!(matches!(of("received corrupt message of type InvalidContentType"), Fault::Untrusted(_)));
         assert!(matches!(of("tcp connect error: Connection refused (os error 111)"), Fault::Away { .. }));
+        assert!(of("tcp connect error: Connection refused (os error 111)").at("http://h").was_not_sent());
+        assert!(!of("connection closed before message completed").was_not_sent());
         let error = of("invalid peer certificate: UnknownIssuer").about("weaviate https://h");
         assert_eq!(error.class(), ExitClass::Failed);
         assert!(error.hint().is_some_and(|hint| hint.contains("ca_file")));

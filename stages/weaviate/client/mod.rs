@@ -1,6 +1,7 @@
 //! The wire: the only place that speaks HTTP and gRPC to a server.
 
 mod auth;
+mod cluster;
 mod fault;
 pub mod proto;
 mod rest;
@@ -17,6 +18,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use zeroize::Zeroizing;
 
+use cluster::{Cluster, Node};
 pub use fault::Fault;
 use proto::{AggregateReply, AggregateRequest, BatchObjectsReply, BatchObjectsRequest, SearchReply, SearchRequest};
 pub use rest::Meta;
@@ -30,16 +32,17 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// No connection within this time is a failure that passes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A server, or a cluster behind one address. Clones share the connections.
+/// A server, or a cluster behind one address or several. Clones share the connections.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    address: Address,
+    /// All addresses of the connection, those too that are left out.
+    address: String,
     http: reqwest::Client,
-    channel: Channel,
+    cluster: Cluster,
     bearer: Option<Zeroizing<String>>,
     meta: Meta,
 }
@@ -57,30 +60,51 @@ impl Client {
     /// Connects, and asks the server who it is.
     ///
     /// # Errors
-    /// Nobody answers, the server is not ready, or it refuses the key.
+    /// Nobody answers, the server is not ready, it refuses the key, or the addresses are of several clusters.
     pub async fn connect(options: &WeaviateConnection, context: &OpenContext) -> Result<Self> {
-        let address = options.address()?;
+        let addresses = options.addresses()?;
+        let address = addresses.iter().map(|address| address.rest.as_str()).collect::<Vec<_>>().join(",");
         let bearer = options.bearer(context)?;
-        auth::check(bearer.as_ref().map(|bearer| bearer.as_str()), &format!("weaviate {}", address.rest), context.now)?;
+        auth::check(bearer.as_ref().map(|bearer| bearer.as_str()), &format!("weaviate {address}"), context.now)?;
         let authority = options.ca_file.as_deref().map(|file| read(&context.directory.join(file))).transpose()?;
         let http = rest::client(authority.as_deref())?;
-        let channel = channel(&address, authority)?;
-        let meta = Meta::default();
-        let client = Self { inner: Arc::new(Inner { address, http, channel, bearer, meta }) };
+        let nodes = addresses.into_iter().map(|address| {
+            let channel = channel(&address, authority.as_deref())?;
+            Ok(Node::new(address, channel))
+        });
+        let cluster = Cluster::new(nodes.collect::<Result<_>>()?);
+        let client = Self { inner: Arc::new(Inner { address, http, cluster, bearer, meta: Meta::default() }) };
+        client.introduced().await
+    }
+
+    /// The same, knowing whom it speaks to.
+    async fn introduced(self) -> Result<Self> {
+        let early = || EngineError::failed("a client was shared too early");
+        let mut client = self;
+        if client.inner.cluster.is_several() {
+            let same = client.one_cluster().await?;
+            let inner = Arc::into_inner(client.inner).ok_or_else(early)?;
+            let cluster = inner.cluster.only(same);
+            client = Self { inner: Arc::new(Inner { cluster, ..inner }) };
+        }
         let meta = client.meta().await?;
-        let inner =
-            Arc::into_inner(client.inner).ok_or_else(|| EngineError::failed("a client was shared too early"))?;
+        let inner = Arc::into_inner(client.inner).ok_or_else(early)?;
         Ok(Self { inner: Arc::new(Inner { meta, ..inner }) })
     }
 
     /// `weaviate http://localhost:8080`, for messages.
     pub fn name(&self) -> String {
-        format!("weaviate {}", self.inner.address.rest)
+        format!("weaviate {}", self.inner.address)
     }
 
-    /// The address without credentials.
+    /// The address without credentials; several with commas between them.
     pub fn address(&self) -> &str {
-        &self.inner.address.rest
+        &self.inner.address
+    }
+
+    /// Addresses that were away when the connection was made, each with the reason; they are not asked any more.
+    pub fn left_out(&self) -> &[String] {
+        self.inner.cluster.left_out()
     }
 
     /// What the server said about itself when it was connected to.
@@ -133,13 +157,35 @@ impl Client {
 
     async fn call<Q, A>(&self, path: &'static str, message: Q) -> Result<A, Fault>
     where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let order = self.inner.cluster.order(true);
+        let Some((last, others)) = order.split_last() else { return Err(no_address()) };
+        for node in others {
+            let reply = self.call_one(node, path, message.clone()).await;
+            node.met(&reply);
+            match reply {
+                Err(fault) if fault.was_not_sent() => {}
+                reply => return reply,
+            }
+        }
+        let reply = self.call_one(last, path, message).await;
+        last.met(&reply);
+        reply
+    }
+
+    async fn call_one<Q, A>(&self, node: &Node, path: &'static str, message: Q) -> Result<A, Fault>
+    where
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
-        let mut grpc = tonic::client::Grpc::new(self.inner.channel.clone())
+        let named = |fault: Fault| fault.at(&format!("gRPC {}", node.address.grpc));
+        let mut grpc = tonic::client::Grpc::new(node.channel.clone())
             .max_decoding_message_size(self.message_limit())
             .max_encoding_message_size(self.message_limit());
-        grpc.ready().await.map_err(|error| Fault::of_grpc(&tonic::Status::from_error(Box::new(error))))?;
+        let ready = grpc.ready().await;
+        ready.map_err(|error| named(Fault::of_grpc(&tonic::Status::from_error(Box::new(error)))))?;
         let mut request = tonic::Request::new(message);
         request.set_timeout(TIMEOUT);
         if let Some(bearer) = &self.inner.bearer {
@@ -152,16 +198,15 @@ impl Client {
         }
         let codec = tonic_prost::ProstCodec::<Q, A>::default();
         let reply = grpc.unary(request, PathAndQuery::from_static(path), codec).await;
-        reply.map(tonic::Response::into_inner).map_err(|status| match Fault::of_grpc(&status) {
-            Fault::Away { message, after } => {
-                Fault::Away { message: format!("gRPC {}: {message}", self.inner.address.grpc), after }
-            }
-            fault => fault,
-        })
+        reply.map(tonic::Response::into_inner).map_err(|status| named(Fault::of_grpc(&status)))
     }
 }
 
-fn channel(address: &Address, authority: Option<Vec<u8>>) -> Result<Channel> {
+fn no_address() -> Fault {
+    Fault::Missing("the connection has no address".to_owned())
+}
+
+fn channel(address: &Address, authority: Option<&[u8]>) -> Result<Channel> {
     let failed =
         |error: tonic::transport::Error| EngineError::usage(format!("gRPC address {:?}: {error}", address.grpc));
     let mut endpoint = Endpoint::from_shared(address.grpc.clone())

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{CONNECT_TIMEOUT, Client, Fault, TIMEOUT, auth};
+use super::cluster::Node;
+use super::{CONNECT_TIMEOUT, Client, Fault, TIMEOUT, auth, no_address};
 
 /// The oldest version that restow knows.
 const OLDEST: (u32, u32) = (1, 27);
@@ -69,7 +70,7 @@ impl Client {
                 EngineError::usage(format!("{} is no Weaviate: it has no /v1/.well-known/ready", self.address()))
                     .with_hint("give the address of its REST interface, without a path")
             }
-            Fault::Away { message, after } if message.starts_with("status 503") => {
+            Fault::Away { message, after } if message.contains("status 503") => {
                 let what = format!("{about}: it is not ready: {message}");
                 EngineError::transient(what).with_retry(after.map_or(Retry::Transient, Retry::After))
             }
@@ -86,8 +87,7 @@ impl Client {
     /// See [`Fault`]; an answer of another shape is a refusal.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
         let body = self.raw(Method::GET, path, None).await?;
-        serde_json::from_slice(&body)
-            .map_err(|error| Fault::Refused(format!("the answer to GET {path} is unexpected: {error}")))
+        parsed(path, &body)
     }
 
     /// As [`Self::count`], of any version.
@@ -112,28 +112,60 @@ impl Client {
         self.raw(method, path, Some(body.to_string().into_bytes())).await
     }
 
-    /// One request; an answer that is no success is a fault.
+    /// One request; an answer that is no success is a fault. Objects go round over the addresses, the rest keeps to one.
     ///
     /// # Errors
     /// See [`Fault`].
     pub async fn raw(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Bytes, Fault> {
-        let mut request = self.inner.http.request(method, format!("{}/v1{path}", self.inner.address.rest));
+        let in_turn = path.starts_with("/objects") || path.starts_with("/batch");
+        let body = body.map(Bytes::from);
+        let mut outcome = Err(no_address());
+        for node in self.inner.cluster.order(in_turn) {
+            outcome = self.once(node, method.clone(), path, body.clone()).await;
+            node.met(&outcome);
+            // What never reached a server may go to another one; anything else may have been done.
+            if !outcome.as_ref().is_err_and(Fault::was_not_sent) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// One request to one address.
+    pub(super) async fn once(
+        &self,
+        node: &Node,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Bytes, Fault> {
+        let named = |fault: Fault| match self.inner.cluster.is_several() {
+            true => fault.at(&node.address.rest),
+            false => fault,
+        };
+        let mut request = self.inner.http.request(method, format!("{}/v1{path}", node.address.rest));
         if let Some(bearer) = &self.inner.bearer {
             request = request.bearer_auth(bearer.as_str());
         }
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        let answer = request.send().await.map_err(|error| Fault::of_transport(&error))?;
+        let answer = request.send().await.map_err(|error| named(Fault::of_transport(&error)))?;
         let status = answer.status().as_u16();
         let after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = answer.bytes().await.map_err(|error| Fault::of_transport(&error))?;
+        let body = answer.bytes().await.map_err(|error| named(Fault::of_transport(&error)))?;
         if (200..300).contains(&status) {
             Ok(body)
         } else {
-            Err(Fault::of_status(status, &body, after.map(Duration::from_secs)))
+            Err(named(Fault::of_status(status, &body, after.map(Duration::from_secs))))
         }
     }
+}
+
+/// The JSON of an answer to GET.
+pub(super) fn parsed<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body)
+        .map_err(|error| Fault::Refused(format!("the answer to GET {path} is unexpected: {error}")))
 }
 
 #[cfg(test)]

@@ -70,7 +70,9 @@ pub async fn nodes(client: &Client, purpose: Purpose) -> Result<Vec<String>> {
         }
         Err(fault) => return Err(fault.about(format!("{}: asking for the state of the nodes", client.name()))),
     };
-    judge(&client.name(), &found.nodes.unwrap_or_default(), purpose)
+    let mut notes = judge(&client.name(), &found.nodes.unwrap_or_default(), purpose)?;
+    notes.extend(client.left_out().iter().map(|away| format!("an address is left out: {away}")));
+    Ok(notes)
 }
 
 fn judge(server: &str, nodes: &[Node], purpose: Purpose) -> Result<Vec<String>> {
