@@ -78,11 +78,16 @@ pub fn changes(wanted: &Value, made: &Value) -> Vec<Change> {
 }
 
 fn compare(path: &str, wanted: &Value, made: &Value, found: &mut Vec<Change>) {
-    if is_nothing(wanted) && (is_nothing(made) || !is_off(wanted)) || same(wanted, made) {
+    if path.ends_with(".vectorizer") && is_another_module(wanted, made) {
+        found.push(Change { path: path.to_owned(), wanted: wanted.clone(), made: made.clone() });
         return;
     }
     match (wanted, made) {
-        (Value::Object(wanted), Value::Object(made)) => {
+        _ if same(wanted, made) => {}
+        // What is switched off has options that mean nothing.
+        (Value::Object(_), Value::Object(made))
+            if is_off(wanted) && made.get("enabled") != Some(&Value::Bool(true)) => {}
+        (Value::Object(wanted), Value::Object(made)) if wanted.get("enabled") != Some(&Value::Bool(false)) => {
             for (key, value) in wanted {
                 compare(&join(path, key), value, made.get(key).unwrap_or(&Value::Null), found);
             }
@@ -105,8 +110,16 @@ fn compare(path: &str, wanted: &Value, made: &Value, found: &mut Vec<Change>) {
                 }
             }
         }
+        // Not set: whatever the server puts there is its default.
+        _ if is_nothing(wanted) && (is_nothing(made) || !is_off(wanted)) => {}
         _ => found.push(Change { path: path.to_owned(), wanted: wanted.clone(), made: made.clone() }),
     }
+}
+
+/// Whether a vector is made by another module, or by one instead of by nobody: `{ "none": {} }` is a name and not nothing.
+fn is_another_module(wanted: &Value, made: &Value) -> bool {
+    let names = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+    matches!((names(wanted), names(made)), (Some(wanted), Some(made)) if !wanted.is_empty() && wanted != made)
 }
 
 /// The quantizers that are on, and that `wanted` does not even know.
@@ -270,7 +283,7 @@ mod tests {
         assert!(changes(&wanted, &json!({})).is_empty());
         // Not set: the server has a default. Switched off: another thing.
         let made = json!({ "a": true, "b": 1, "c": { "enabled": true }, "d": { "e": [1], "f": "x" }, "g": 3 });
-        assert_eq!(paths(&changes(&wanted, &made)), ["a", "c.enabled"]);
+        assert_eq!(paths(&changes(&wanted, &made)), ["a", "c"]);
     }
 
     #[test]
@@ -280,6 +293,16 @@ mod tests {
         let index = json!({ "distance": "dot", "rq": { "enabled": true, "bits": 8 }, "pq": { "enabled": false, "segments": 2 } });
         let made = json!({ "vectorConfig": { "v": { "vectorIndexConfig": index } }, "vectorIndexConfig": index });
         assert_eq!(paths(&changes(&wanted, &made)), ["vectorConfig.v.vectorIndexConfig.rq"]);
+    }
+
+    #[test]
+    fn another_vectorizer_is_a_change_also_where_none_was() {
+        let class = |vectorizer: Value| json!({ "vectorConfig": { "v": { "vectorizer": vectorizer } } });
+        let none = class(json!({ "none": {} }));
+        assert!(changes(&none, &none).is_empty());
+        let module = class(json!({ "text2vec-openai": { "model": "x" } }));
+        assert_eq!(paths(&changes(&none, &module)), ["vectorConfig.v.vectorizer"]);
+        assert_eq!(paths(&changes(&module, &none)), ["vectorConfig.v.vectorizer"]);
     }
 
     #[test]
