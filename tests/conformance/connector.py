@@ -5,11 +5,33 @@ class of these methods, and one line in `run`."""
 class Server:
     """One running server: how restow connects to it, and the environment that takes (for secrets)."""
 
+    # What is spoken at each of the addresses, for relays that understand it: `http`, `grpc`, or `tcp` for anything else.
+    speaks = ()
+
     def __init__(self, label, connection, variables, addresses, handle):
         self.label, self.connection, self.variables, self.addresses, self.handle = label, connection, variables, addresses, handle
 
     def at(self, addresses):
         """The same server behind other addresses: a relay. Connections are the database's to write."""
+        raise NotImplementedError
+
+
+class Node:
+    """A server of a job's own, which may be killed: the same data and the same addresses at each start."""
+
+    # How restow connects to it.
+    server = None
+
+    def start(self):
+        """Starts it, and waits until it is ready."""
+        raise NotImplementedError
+
+    def kill(self):
+        """Ends it as a loss of power does: SIGKILL."""
+        raise NotImplementedError
+
+    def close(self):
+        """Ends it, and removes what it has stored."""
         raise NotImplementedError
 
 
@@ -21,15 +43,29 @@ class Connector:
     groups = ()
     # The part of a fixture that restores are killed over: some thousand objects of every shape, written in seconds.
     for_kills = {}
+    # A smaller one of rows that refer to each other, a part of which has the same ids whatever the seed.
+    for_steps = {}
     # Options of the source that make a backup of such a fixture take some time: more moments to die at.
     slow = {}
     # Options of the sink that make a restore of some thousand rows take some time.
     slow_sink = {}
     # Options of the source by which a backup is of one moment, which it states; none where there is no such thing.
     settled = None
+    # What an error about a missing or wrong key says, one of these.
+    key_words = ()
+    # Options of the sink without which it leaves out things that are no dataset.
+    all_of_it = {}
 
     def servers(self):
         """The servers to test on, the newest first, from the environment; an exception with the remedy where there are none."""
+        raise NotImplementedError
+
+    def node(self, label, folder):
+        """A [Node] of the version of the server with this label, with its data in that folder."""
+        raise NotImplementedError
+
+    def changes(self, method, path):
+        """Whether a request of the wire changes anything. `RPC` is the method of a function of gRPC."""
         raise NotImplementedError
 
     # ---- what a server holds
@@ -66,8 +102,21 @@ class Connector:
         """What differs, a line each; none is equal."""
         raise NotImplementedError
 
+    def restored(self, backup, there, rename, rule):
+        """The world that a restore under a rule (mode, conflicts) makes of what is there. `there` has the new names, or is none."""
+        raise NotImplementedError
+
+    def shared(self, world, other, rename):
+        """The ids that both worlds have, by dataset of the other one: {dataset: [id, ..]}."""
+        raise NotImplementedError
+
     def beside(self, expected, actual, rename=None):
-        """What differs of that which is no dataset (aliases, roles, ..): {kind: lines}, each a case of its own."""
+        """What differs of that which is no dataset (aliases, roles, ..) from what a restore with `all_of_it` gives: {kind: lines}, each a case of
+        its own. What no restore can write must not be there."""
+        raise NotImplementedError
+
+    def confirm(self, server, world):
+        """What the official client sees otherwise than this world says, a line each: another reader than `read`, by another way."""
         raise NotImplementedError
 
     def row_differences(self, world, datasets, rename=None, times=True):
@@ -95,6 +144,7 @@ class Connector:
         raise NotImplementedError
 
     def delete(self, server, dataset, ids):
+        """Removes rows, also of a dataset of a fixture."""
         raise NotImplementedError
 
     def rows(self, server, dataset):

@@ -141,13 +141,15 @@ def none(lines, what, *shown):
 
 class Relay:
     """Passes bytes on to a server until it is cut: then connections break, and nobody listens until it is joined again. It can also be
-    told to break after so many bytes of answers."""
+    told to break after so many bytes of answers, and to fall silent: then the connections of that moment stay open and carry nothing more."""
 
     def __init__(self, host, port):
         self.behind, self.lock, self.open, self.closed, self.left = (host, port), threading.Lock(), set(), False, None
         self.listener = listening(0)
         self.port = self.listener.getsockname()[1]
-        self.passed = 0
+        # Bytes of answers, and of both directions.
+        self.passed = self.carried = 0
+        self.silent = set()
         threading.Thread(target=self.accept, daemon=True).start()
 
     def cut(self):
@@ -161,6 +163,12 @@ class Relay:
         """Cuts by itself once it has passed so many bytes of answers on from now."""
         with self.lock:
             self.left = bytes
+
+    def silence(self):
+        """The far end of every connection is gone without a word: a machine that lost its power, a firewall that forgot."""
+        with self.lock:
+            self.silent |= self.open
+            return len(self.silent)
 
     def is_cut(self):
         return self.listener.fileno() < 0
@@ -192,16 +200,20 @@ class Relay:
             except OSError:
                 reset(client)
                 continue
+            client.settimeout(None)
+            server.settimeout(None)
             with self.lock:
                 self.open |= {client, server}
             for source, sink, answers in ((client, server, False), (server, client, True)):
-                source.settimeout(None)
                 threading.Thread(target=self.pass_on, args=(source, sink, answers), daemon=True).start()
 
     def pass_on(self, source, sink, answers):
         try:
             while data := source.recv(1 << 16):
+                if source in self.silent:
+                    continue
                 sink.sendall(data)
+                self.carried += len(data)
                 if answers:
                     self.passed += len(data)
                     if self.left is not None:
@@ -210,7 +222,8 @@ class Relay:
                             self.left = None
                             self.cut()
             with contextlib.suppress(OSError):
-                sink.shutdown(socket.SHUT_WR)
+                if source not in self.silent:
+                    sink.shutdown(socket.SHUT_WR)
         except OSError:
             for connection in (source, sink):
                 reset(connection)

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import fnmatch
 import json
 import os
 import random
@@ -127,6 +128,10 @@ class Started:
 
     def lives(self):
         return self.popen.poll() is None
+
+    def printed(self):
+        """What it has printed so far, on both streams."""
+        return "".join(os.pread(stream.fileno(), 1 << 22, 0).decode(errors="replace") for stream in self.streams)
 
     def end(self, within=PATIENCE):
         """Waits for the end. One that does not come is a failure of the case."""
@@ -259,7 +264,7 @@ class Group:
     def run(self, jobs, workers):
         """Runs the jobs, (name, function) each, some at once. A job counts its own cases."""
         began = time.monotonic()
-        wanted = [(name, job) for name, job in jobs if self.suite.options.job in (None, name)]
+        wanted = [(name, job) for name, job in jobs if asked_for(self.suite.options.job, name)]
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             try:
                 for future in [pool.submit(self.attempt, name, job) for name, job in wanted]:
@@ -281,6 +286,12 @@ class Group:
                 self.report(f"{name}: outside of any case", str(error) if isinstance(error, Failed) else traceback.format_exc())
         if self.suite.options.verbose:
             print(f"  {self.name} {name}: {time.monotonic() - began:.1f} s", flush=True)
+
+
+def asked_for(patterns, name):
+    """Whether a job is to be run: all are, unless some are named, or a pattern of names is given, or several."""
+    several = [patterns] if isinstance(patterns, str) else patterns
+    return not several or any(name == one or fnmatch.fnmatchcase(name, one) for one in several)
 
 
 class Outcome:

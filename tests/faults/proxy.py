@@ -18,19 +18,20 @@ STRANGER = b"<html><body>It works!</body></html>"
 class Rule:
     """Which requests go wrong, and how.
 
-    `fault`: a status, `503` with Retry-After; `slow`, one byte a second; `delay`, passed on after 1 s, also when the client has gone;
-    `hang`, never answered; `refuse`, nobody listens for a while; `reset-request`, the connection breaks before half of the request
+    `fault`: a status, with Retry-After where `retry_after` says so, as 503 does by itself; `slow`, one byte a second; `delay`, passed on
+    after 1 s, also when the client has gone; `hang`, never answered; `refuse`, nobody listens for a while; `reset-request`, the connection breaks before half of the request
     was read; `reset-reply`, in the middle of the reply; `drop-reply`, after the request was carried out; `stranger`, another server
     answers 200. It concerns `count` requests of a method with `piece` in their path, after the first `after` of them; with
     `each`, so many of every path."""
 
-    def __init__(self, fault, count=1, method=None, piece="", after=0, each=False):
+    def __init__(self, fault, count=1, method=None, piece="", after=0, each=False, retry_after=None):
         self.fault, self.count, self.method, self.piece, self.after, self.each = fault, count, method, piece, after, each
+        self.retry_after = 1 if retry_after is None and fault == "503" else retry_after
         self.met, self.injected = {}, 0
 
     def again(self):
         """The same rule with nothing counted yet."""
-        return Rule(self.fault, self.count, self.method, self.piece, self.after, self.each)
+        return Rule(self.fault, self.count, self.method, self.piece, self.after, self.each, self.retry_after)
 
     def hits(self, method, path):
         """Counts a request, and tells whether it goes wrong."""
@@ -123,8 +124,8 @@ class Proxy:
 
     def passes(self, fault, rule, changed, client):
         """Does what goes wrong before the server sees the request, and tells whether it shall see it."""
-        if fault in ("500", "503"):
-            more = b"Retry-After: 1\r\n" if fault == "503" else b""
+        if fault.isdigit():
+            more = b"Retry-After: %d\r\n" % rule.retry_after if rule.retry_after else b""
             text = b"<Error><Code>SlowDown</Code><Message>made up by a test</Message></Error>"
             client.sendall(b"HTTP/1.1 %s Made Up\r\n%sContent-Length: %d\r\n\r\n%s" % (fault.encode(), more, len(text), text))
             return False

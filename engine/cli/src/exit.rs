@@ -44,7 +44,7 @@ Exit codes:
 /// The code of an error of the engine.
 pub fn of_class(class: ExitClass) -> u8 {
     match class {
-        ExitClass::Failed => FAILED,
+        ExitClass::Failed | ExitClass::Denied => FAILED,
         ExitClass::Usage => USAGE,
         ExitClass::Damaged => 4,
         ExitClass::NoSpace => 6,

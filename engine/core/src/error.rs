@@ -19,6 +19,8 @@ pub enum ExitClass {
     Damaged,
     /// The disk or a quota is full (6).
     NoSpace,
+    /// A server or store refuses the key that it is shown (1): for every dataset alike, until somebody gives another one.
+    Denied,
     /// Refused, because it would not be safe (7).
     Refused,
     /// A file, dataset, snapshot or repository does not exist (10).

@@ -90,9 +90,11 @@ impl Fault {
                 let retry = after.map_or(Retry::Transient, Retry::After);
                 EngineError::transient(format!("{what}: {message}")).with_retry(retry)
             }
-            Self::Denied(message) => EngineError::failed(format!("{what}: access denied: {message}")).with_hint(
-                "check `api_key` of the connection (a token may have expired), and the roles of its user; nothing was changed by this request",
-            ),
+            Self::Denied(message) => EngineError::new(ExitClass::Denied, format!("{what}: access denied: {message}"))
+                .with_hint(
+                    "check `api_key` of the connection (a token may have expired), and the roles of its user; nothing was changed by this request; \
+                     with a good key the same command goes on",
+                ),
             Self::Untrusted(message) => EngineError::failed(format!("{what}: TLS: {message}")).with_hint(
                 "name the certificate of your own authority in `ca_file` of the connection; a server without TLS has an address with http:// or weaviate://; nothing was sent",
             ),

@@ -197,8 +197,10 @@ impl Client {
             request.metadata_mut().insert("authorization", value);
         }
         let codec = tonic_prost::ProstCodec::<Q, A>::default();
-        let reply = grpc.unary(request, PathAndQuery::from_static(path), codec).await;
-        reply.map(tonic::Response::into_inner).map_err(|status| named(Fault::of_grpc(&status)))
+        match grpc.unary(request, PathAndQuery::from_static(path), codec).await {
+            Ok(reply) => Ok(reply.into_inner()),
+            Err(status) => Err(named(self.weighed(node, Fault::of_grpc(&status)).await)),
+        }
     }
 }
 

@@ -157,8 +157,37 @@ impl Client {
         if (200..300).contains(&status) {
             Ok(body)
         } else {
-            Err(named(Fault::of_status(status, &body, after.map(Duration::from_secs))))
+            Err(named(self.weighed(node, Fault::of_status(status, &body, after.map(Duration::from_secs))).await))
         }
+    }
+
+    /// A server that has just been started answers before it has read its definitions: 404, "could not find class", "non-existing
+    /// index". That something is not there, or refused, means nothing until it is ready.
+    pub(super) async fn weighed(&self, node: &Node, fault: Fault) -> Fault {
+        let message = match &fault {
+            Fault::Missing(message) | Fault::Refused(message) => message,
+            _ => return fault,
+        };
+        if self.says_ready(node).await.unwrap_or(false) {
+            return fault;
+        }
+        Fault::Away { message: format!("{message}: the server is not ready"), after: None }
+    }
+
+    /// Whether no address says that it is not ready. Those that say nothing are passed over while others answer.
+    pub async fn is_ready(&self) -> bool {
+        let mut answers = Vec::new();
+        for node in self.inner.cluster.order(false) {
+            answers.extend(self.says_ready(node).await);
+        }
+        !answers.is_empty() && answers.into_iter().all(|ready| ready)
+    }
+
+    /// Whether an address says that it is ready; none where it says nothing.
+    async fn says_ready(&self, node: &Node) -> Option<bool> {
+        let answer = self.inner.http.get(format!("{}/v1/.well-known/ready", node.address.rest)).send().await.ok()?;
+        // A server without that question is none of ours: `meta` says so.
+        Some(answer.status().is_success() || answer.status() == 404)
     }
 }
 

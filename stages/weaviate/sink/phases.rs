@@ -130,7 +130,7 @@ impl Target {
             self.mappings(&work.incoming)?.into_iter().map(|mapping| (mapping.dataset, mapping.class)).collect();
         // Objects that were merged into had references before.
         let reset = !first || self.options.conflicts == Conflicts::Merge;
-        references::write(&self.client, &mapping.class, &lines, &renames, reset).await
+        references::write(&self.client, work, &mapping.class, &lines, &renames, reset).await
     }
 }
 

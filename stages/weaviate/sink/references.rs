@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Method;
-use restow_core::stage::{ItemDone, Reject};
+use restow_core::stage::{ItemDone, Reject, Work};
 use restow_core::{EngineError, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::client::{Client, Fault};
 use super::convert::Object;
@@ -68,6 +68,7 @@ pub fn lines_of(object: &Object, out: &mut Vec<u8>) -> Result<()> {
 /// had some before, they would be doubled.
 pub async fn write(
     client: &Client,
+    work: &Work,
     class: &str,
     lines: &[u8],
     rename: &BTreeMap<String, String>,
@@ -84,6 +85,7 @@ pub async fn write(
     let wire = wire_of(class, &lines, rename)?;
     let mut done = ItemDone::default();
     for part in wire.chunks(AT_ONCE) {
+        work.check_claim_again().await?;
         let body = client.send(Method::POST, "/batch/references", &json!(part)).await.map_err(about)?;
         let answers: Vec<Answer> = serde_json::from_slice(&body)
             .map_err(|error| about(Fault::Refused(format!("unexpected answer: {error}"))))?;
@@ -113,15 +115,25 @@ pub async fn write(
     Ok(done)
 }
 
-/// Empties the properties that have references.
+/// Takes the properties that have references off their objects. Not `PUT .. []`: that leaves an empty list behind, to which the server
+/// then adds nothing ("is present, but not a ref"), and so do deletions one by one.
 async fn empty(client: &Client, class: &str, lines: &[Line]) -> Result<(), Fault> {
-    let path = |line: &Line| {
-        let tenant = if line.tenant.is_empty() { String::new() } else { format!("?tenant={}", line.tenant) };
-        format!("/objects/{class}/{}/references/{}{tenant}", line.id, line.property)
-    };
-    let paths: Vec<String> = lines.iter().map(path).collect();
-    stream::iter(paths)
-        .map(|path| async move { client.send(Method::PUT, &path, &json!([])).await })
+    let mut objects: BTreeMap<(&str, &str), Map<String, Value>> = BTreeMap::new();
+    for line in lines {
+        objects.entry((&line.tenant, &line.id)).or_default().insert(line.property.clone(), Value::Null);
+    }
+    let requests: Vec<(String, Value)> = objects
+        .into_iter()
+        .map(|((tenant, id), properties)| {
+            let mut body = json!({ "class": class, "id": id, "properties": properties });
+            if let (false, Some(map)) = (tenant.is_empty(), body.as_object_mut()) {
+                map.insert("tenant".to_owned(), json!(tenant));
+            }
+            (format!("/objects/{class}/{id}"), body)
+        })
+        .collect();
+    stream::iter(requests)
+        .map(|(path, body)| async move { client.send(Method::PATCH, &path, &body).await })
         .buffer_unordered(RESETS_AT_ONCE)
         .try_for_each(|_| async { Ok(()) })
         .await

@@ -42,15 +42,20 @@ impl Target {
         Ok(undone)
     }
 
+    /// Once only: a class of that name that is there afterwards is the one that was put back from the safety snapshot.
     async fn remove_class(&self, mapping: &Mapping, work: &Work, undone: &mut Undone) -> Result<()> {
-        if class_of(&self.client, &mapping.class).await?.is_none() {
+        let removed = format!("removed-{}", mapping.dataset);
+        if work.state.is_marked(&work.run, &removed).await? {
             return Ok(());
         }
-        work.check_claim().await?;
-        let path = format!("/schema/{}", mapping.class);
-        let removed = self.client.raw(reqwest::Method::DELETE, &path, None).await;
-        removed.map_err(|fault| fault.about(format!("{}: removing {:?}", self.client.name(), mapping.class)))?;
-        undone.said.push(format!("removed collection {}, which the run had made", mapping.class));
+        if class_of(&self.client, &mapping.class).await?.is_some() {
+            work.check_claim().await?;
+            let path = format!("/schema/{}", mapping.class);
+            let answer = self.client.raw(reqwest::Method::DELETE, &path, None).await;
+            answer.map_err(|fault| fault.about(format!("{}: removing {:?}", self.client.name(), mapping.class)))?;
+            undone.said.push(format!("removed collection {}, which the run had made", mapping.class));
+        }
+        work.mark(&removed).await?;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use reqwest::Method;
 use restow_core::Result;
+use restow_core::stage::Work;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -35,15 +36,30 @@ struct RestResult {
 /// Writes objects of a class. An object that fails in a batch is tried once more alone.
 ///
 /// # Errors
-/// The server stays away, or refuses a whole request for a reason that has nothing to do with its objects.
-pub async fn write(client: &Client, class: &str, objects: &[Object], batch_bytes: usize) -> Result<Verdicts, Fault> {
-    let requests: Vec<_> =
-        cut(objects, batch_bytes).into_iter().map(|part| send(client, class, part).boxed()).collect();
+/// The server stays away, refuses a whole request for a reason that has nothing to do with its objects, or another process has taken the
+/// run over: that is asked before every request, since a process may stand still for hours between two of them.
+pub async fn write(
+    client: &Client,
+    work: &Work,
+    class: &str,
+    objects: &[Object],
+    batch_bytes: usize,
+) -> Result<Verdicts> {
+    let about = |fault: Fault| fault.about(format!("{}: writing to {class:?}", client.name()));
+    let one = |part| async move {
+        work.check_claim_again().await?;
+        send(client, class, part).await.map_err(about)
+    };
+    let requests: Vec<_> = cut(objects, batch_bytes).into_iter().map(|part| one(part).boxed()).collect();
     let verdicts: Vec<Verdicts> = stream::iter(requests).buffered(AT_ONCE).try_collect().await?;
     let mut verdicts = verdicts.concat();
+    // A server that starts refuses every object, and will take it once it knows its classes again.
+    if verdicts.iter().any(Result::is_err) && !client.is_ready().await {
+        return Err(about(Fault::Away { message: "the server is not ready".to_owned(), after: None }));
+    }
     for (verdict, object) in verdicts.iter_mut().zip(objects) {
         if verdict.is_err() {
-            let again = send(client, class, std::slice::from_ref(object)).await?;
+            let again = one(std::slice::from_ref(object)).await?;
             *verdict = again.into_iter().next().unwrap_or_else(|| Err("the server gave no answer for it".to_owned()));
         }
     }

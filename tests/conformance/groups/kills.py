@@ -12,14 +12,15 @@ RULES = [("create", None), ("append", "fail"), ("append", "overwrite"), ("append
 
 
 def jobs(suite, group):
-    """10 kills of restores and as many of backups over all rules and servers; 100 with --full."""
+    """10 kills of restores and some of backups over all rules and servers; 100 with --full. They are at random times; `steps` kills at
+    chosen ones, and restores that are being taken back."""
     count = 100 if suite.options.full else 10
     for number, server in enumerate(suite.servers):
         share = count // len(suite.servers)
         name = f"whole {server.label}"
         yield name, lambda server=server, name=name, share=share: whole_restores(suite, group, server, name, max(2, share // 4))
         name = f"backups {server.label}"
-        yield name, lambda server=server, name=name, share=share: backups(suite, group, server, name, share)
+        yield name, lambda server=server, name=name, share=share: backups(suite, group, server, name, max(3, share // 4))
         for rule in RULES:
             name = f"{' '.join(filter(None, rule))} {server.label}"
             # Five kills of rules a server in a quick run: each rule dies on one of the two servers, and some on both.
@@ -106,6 +107,7 @@ def by_rule(suite, group, server, name, rule, count):
                 if mode != "create":
                     database.make(server, target)
                     database.put(server, target, there)
+                known, keeps = set(vault.snapshots()), "connection" in str(unsafe[number % len(unsafe)])
                 file = vault.restore_file([source], name=f"restore-{number}", snapshot=snapshot, rename={source: target}, **options, **unsafe[number % len(unsafe)])
                 if number < 0:
                     ran = vault.run(file)
@@ -120,6 +122,14 @@ def by_rule(suite, group, server, name, rule, count):
                         wrong = simple.difference(foreign, {id: row for id, row in found.items() if id in foreign})
                         expect(wrong is None, f"killed after {at:.2f} s, rows that are none of its business: {wrong}")
                     ran = again(vault, file, done or found == expected, (7,) if mode == "create" or conflicts == "fail" else (0,))
+                    kept = [id for id in vault.snapshots() if id not in known]
+                    expect(keeps or not kept, f"snapshots were made: {kept}", ran)
+                    # Where the first attempt was over before it was killed, the second one has kept what that one made.
+                    expect(not keeps or len(kept) == 1 or done, f"{len(kept)} safety snapshots were made", ran)
+                    for id in kept[:0 if done else 1]:
+                        safe = {row["id"]: database.of_export(row) for row in vault.export(snapshot=id).get(target, [])}
+                        wrong = simple.difference(there, safe)
+                        expect(wrong is None, f"the safety snapshot is not what was there before the first attempt: {wrong}", ran)
                 wrong = simple.difference(expected, database.rows(server, target))
                 expect(wrong is None, f"the target: {wrong}", ran)
         if conflicts == "fail":

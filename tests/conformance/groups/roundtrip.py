@@ -65,7 +65,7 @@ def same_names(suite, group, server, name):
         with group.case(f"{name}: datasets") as case:
             vault.backup()
             database.wipe(server, prefix)
-            ran = vault.restore()
+            ran = vault.restore(**database.all_of_it)
             after = database.read(server, prefix)
             none(database.differences(database.part(made.world, made.names), database.part(after, made.names)), "the restore differs", ran)
         # Whatever a database has beside its datasets, and that can be written back.

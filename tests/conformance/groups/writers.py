@@ -4,16 +4,19 @@ settles is that of the moment that it states."""
 import datetime
 import random
 import re
+import signal
 import threading
 import time
 
 import simple
-from suite import KEY_FILE, Vault, expect
+from suite import KEY_FILE, PATIENCE, Vault, expect
 
 # Rows that are there before, and operations during the backup.
 ROWS = 6000
 OPERATIONS = 1000
 THREADS = 4
+# A backup of so few rows is quick: it runs in turns of so many seconds, and stands still for so many operations between them.
+TURN, BETWEEN = 0.02, 16
 
 
 def jobs(suite, group):
@@ -84,7 +87,7 @@ def writers(suite, group, server, name, settled=None):
             for one in several:
                 one.start()
             began = time.time()
-            ran = vault.run(file)
+            ran = in_turns(vault.start(file), several)
             ended = time.time()
             over.set()
             for one in several:
@@ -93,7 +96,9 @@ def writers(suite, group, server, name, settled=None):
                 if one.problem:
                     raise one.problem
             log = [entry for one in several for entry in one.log]
-            group.note("writes during backups", sum(began <= entry[3] and entry[2] <= ended for entry in log))
+            during = sum(began <= entry[3] and entry[2] <= ended for entry in log)
+            group.note("writes during backups", during)
+            expect(during >= OPERATIONS * 9 // 10, f"only {during} of {OPERATIONS} writes were made during the backup", ran)
             found = {row["id"]: database.of_export(row) for row in vault.export().get(dataset, [])}
             if settled:
                 moment = stated(vault, ran)
@@ -105,6 +110,19 @@ def writers(suite, group, server, name, settled=None):
         over.set()
         database.wipe(server, dataset)
     vault.remove()
+
+
+def in_turns(run, several):
+    """The backup to its end, so slow that all writes fall into it."""
+    written = lambda: sum(one.count for one in several)  # noqa: E731
+    while run.lives() and any(one.is_alive() for one in several):
+        run.signal(signal.SIGSTOP)
+        wanted = written() + BETWEEN
+        while written() < wanted and any(one.is_alive() for one in several):
+            time.sleep(0.001)
+        run.signal(signal.SIGCONT)
+        time.sleep(TURN)
+    return run.end(PATIENCE).ends(0)
 
 
 def stated(vault, ran):

@@ -200,8 +200,8 @@ fn verdict(
     let errors = || outcomes.iter().filter_map(|(_, error)| error.as_ref());
     // Whoever stayed away may come back: leave the run uncommitted and resumable.
     let away = errors().find(|error| {
-        use ExitClass::{LostRace, NoSpace, Refused, Tampered, Unreachable};
-        matches!(error.class(), Unreachable | NoSpace | LostRace | Tampered | Refused)
+        use ExitClass::{Denied, LostRace, NoSpace, Refused, Tampered, Unreachable};
+        matches!(error.class(), Unreachable | Denied | NoSpace | LostRace | Tampered | Refused)
     });
     let fatal = away.or_else(|| {
         let all_failed = failures == outcomes.len();

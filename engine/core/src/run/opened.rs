@@ -8,6 +8,7 @@ use restow_store::run_state::RunStateStore;
 
 use super::RunRequest;
 use crate::error::Result;
+use crate::exec::RetryPolicy;
 use crate::record::batch_rows;
 use crate::session::{SessionLimits, session};
 use crate::stage::{ByteStages, OpenContext, Registry, Sink, SinkContext, Source};
@@ -39,7 +40,8 @@ pub struct OpenedPipeline {
 /// One of them cannot be reached, or refuses.
 pub async fn open_pipeline(pipeline: &Pipeline, registry: &Registry, context: &OpenContext) -> Result<OpenedPipeline> {
     let source = registry.source(&pipeline.source.name)?;
-    let source = source.open(&pipeline.source, context).await.map_err(|error| error.at(&pipeline.source.pointer))?;
+    let opening = || async { source.open(&pipeline.source, context).await };
+    let source = patiently(pipeline, opening).await.map_err(|error| error.at(&pipeline.source.pointer))?;
     let sink_context = SinkContext { open: context.clone(), may_create: false, progress: Arc::default() };
     let sink = open_sink(pipeline, registry, &sink_context).await?;
     let widest = source.datasets().iter().map(|dataset| batch_rows(&dataset.schema)).min().unwrap_or(1024);
@@ -55,7 +57,24 @@ pub async fn open_pipeline(pipeline: &Pipeline, registry: &Registry, context: &O
 async fn open_sink(pipeline: &Pipeline, registry: &Registry, context: &SinkContext) -> Result<Arc<dyn Sink>> {
     let bytes = ByteStages { codec: pipeline.codec.clone(), encrypt: pipeline.encrypt.clone() };
     let sink = registry.sink(&pipeline.sink.name)?;
-    sink.open(&pipeline.sink, &bytes, context).await.map_err(|error| error.at(&pipeline.sink.pointer))
+    let opening = || async { sink.open(&pipeline.sink, &bytes, context).await };
+    patiently(pipeline, opening).await.map_err(|error| error.at(&pipeline.sink.pointer))
+}
+
+/// Opening is tried as often as everything else: a server that is asked for less, or just starts, is no reason to give up a run.
+async fn patiently<T, F: Future<Output = Result<T>>>(pipeline: &Pipeline, open: impl Fn() -> F) -> Result<T> {
+    let retry = &pipeline.on_error.retry;
+    let policy = RetryPolicy { attempts: retry.attempts.max(1), first_delay: retry.delay, max_delay: retry.max_delay };
+    let mut tries = 1;
+    loop {
+        let error = match open().await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        let Some(pause) = policy.pause(tries, &error) else { return Err(error) };
+        tokio::time::sleep(pause).await;
+        tries += 1;
+    }
 }
 
 /// Lets the sink create what it lacks: keys, a repository, folders.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +16,9 @@ use serde_json::Value;
 use super::{Incoming, Receipt, Reject};
 use crate::error::Result;
 use crate::progress::Progress;
+
+/// How long a claim is taken for good once it was looked at.
+const CHECKED_WITHIN: Duration = Duration::from_millis(500);
 
 /// A sink that is a database. Phases run in their order, each over all datasets before the next one begins.
 #[async_trait]
@@ -131,6 +135,8 @@ pub struct Work {
     pub progress: Arc<Progress>,
     verifies_rows: bool,
     claim: Option<Claim>,
+    /// When the claim was last found to be the highest.
+    checked: Mutex<Option<Instant>>,
     _lock: Option<WorkLock>,
     items: Mutex<Vec<ItemReceipt>>,
     rows: Mutex<Vec<Receipt>>,
@@ -146,7 +152,19 @@ impl Work {
         progress: Arc<Progress>,
     ) -> Self {
         let (items, rows) = (Mutex::default(), Mutex::default());
-        Self { run, snapshot, incoming, state, progress, verifies_rows: false, claim: None, _lock: None, items, rows }
+        Self {
+            run,
+            snapshot,
+            incoming,
+            state,
+            progress,
+            verifies_rows: false,
+            claim: None,
+            checked: Mutex::default(),
+            _lock: None,
+            items,
+            rows,
+        }
     }
 
     /// With the right to write, and what earlier processes have done.
@@ -176,6 +194,22 @@ impl Work {
             Some(claim) => Ok(self.state.check_claim(claim).await?),
             None => Ok(()),
         }
+    }
+
+    /// The same, unless it was checked within the last [`CHECKED_WITHIN`]. A process that stood still has not: time goes on without it.
+    ///
+    /// # Errors
+    /// As [`Self::check_claim`].
+    pub async fn check_claim_again(&self) -> Result<()> {
+        let checked = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.is_some_and(|checked| checked.elapsed() < CHECKED_WITHIN) {
+            return Ok(());
+        }
+        // Before the question, not after the answer.
+        let asked = Instant::now();
+        self.check_claim().await?;
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+        Ok(())
     }
 
     /// The receipts of a phase.

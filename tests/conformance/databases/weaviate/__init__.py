@@ -11,7 +11,7 @@ with contextlib.redirect_stderr(io.StringIO()):
 
 from connector import Connector, Server
 
-from . import fixture, rows, world
+from . import fixture, node, rows, world
 from .rest import Rest
 
 warnings.simplefilter("ignore")
@@ -21,6 +21,8 @@ VARIABLES = [("1.39", "RESTOW_TEST_WEAVIATE"), ("1.27", "RESTOW_TEST_WEAVIATE_OL
 
 class Weaviate(Server):
     """A server, with a client of REST as its handle."""
+
+    speaks = ("http", "grpc")
 
     def at(self, addresses):
         rest, grpc = addresses
@@ -52,9 +54,12 @@ class Database(Connector):
     name = "weaviate"
     groups = ("tenants", "references", "rights", "limits", "health")
     for_kills = {"only": ["Org", "Person", "Article", "Tenants", "Named", "Everything"], "tenants": 9, "per_tenant": 60}
+    for_steps = {"only": ["Org", "Person", "Article", "Named"]}
     slow = {"page_bytes": "16KiB"}
     slow_sink = {"batch_bytes": "4KiB"}
     settled = {"consistency": "settled"}
+    key_words = ("api_key", "WEAVIATE_API_KEY")
+    all_of_it = {"roles": True}
 
     def servers(self):
         found = []
@@ -64,6 +69,12 @@ class Database(Connector):
             rest, grpc, key = address(os.environ[variable]), address(os.environ[f"{variable}_GRPC"]), os.environ.get(f"{variable}_KEY")
             found.append(Weaviate(label, connection(rest, grpc, bool(key)), {KEY: key} if key else {}, (rest, grpc), Rest(*rest, key)))
         return found
+
+    def node(self, label, folder):
+        return node.Node(label, folder)
+
+    def changes(self, method, path):
+        return path.endswith("/BatchObjects") if method == "RPC" else method != "GET" and not path.startswith("/v1/graphql")
 
     # ---- what a server holds
 
@@ -96,9 +107,21 @@ class Database(Connector):
     def differences(self, expected, actual, rename=None, across=False):
         return world.differences(expected, actual, rename=rename, across=across)
 
+    def restored(self, backup, there, rename, rule):
+        return world.restored(backup, there, rename, rule)
+
+    def shared(self, found, other, rename):
+        return {rename[name]: sorted(set(objects) & set(other.objects[rename[name], tenant])) for (name, tenant), objects in found.objects.items()}
+
     def beside(self, expected, actual, rename=None):
         lines = world.differences(expected, actual, rename=rename, limit=1000)
-        return {kind: [line for line in lines if line.startswith(f"{kind}/")] for kind in ("aliases", "roles", "users") if getattr(expected, kind)}
+        found = {kind: [line for line in lines if line.startswith(f"{kind}/")] for kind in ("aliases", "roles") if getattr(expected, kind)}
+        # A server tells nobody its keys: users cannot be made again, and none may be pretended.
+        return found | ({"users": [f"users/{name} was made" for name in actual.users]} if expected.users else {})
+
+    def confirm(self, server, found):
+        with server.client() as client:
+            return world.cross_check(found, client)
 
     def row_differences(self, found, datasets, rename=None, times=True):
         return rows.differences(found, datasets, rename, times)

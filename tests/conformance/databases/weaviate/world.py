@@ -1,6 +1,7 @@
 """Everything that a server holds, read past restow: the schema, objects and references over plain REST, ids and vectors once more with the
 official client over gRPC. And what differs between two of them."""
 
+import copy
 import fnmatch
 import itertools
 import json
@@ -202,6 +203,37 @@ def pairs(expected, actual, rename, across):
     yield from unlike("aliases", {alias: new(name) for alias, name in expected.aliases.items()}, actual.aliases)
     yield from unlike("roles", expected.roles, actual.roles)
     yield from unlike("users", expected.users, actual.users)
+
+
+def restored(backup, there, rename, rule):
+    """The world that a restore makes of what is there, which has the new names already: see `connector.py`."""
+    mode, conflicts = rule
+    new = lambda name: rename.get(name, name)  # noqa: E731
+    found = World()
+    found.classes = {new(name): renamed(definition, new) for name, definition in backup.classes.items()}
+    found.tenants = {new(name): tenants for name, tenants in backup.tenants.items()}
+    for (name, tenant), objects in backup.objects.items():
+        mine = {id: moved(one, new) for id, one in objects.items()}
+        other = there.objects[new(name), tenant] if there and mode == "append" else {}
+        if conflicts == "merge":
+            mine = {id: merged(other[id], one) if id in other else one for id, one in mine.items()}
+        found.objects[new(name), tenant] = {**mine, **other} if conflicts == "skip" else {**other, **mine}
+    return found
+
+
+def moved(one, new):
+    """An object whose references name classes as they are called now."""
+    found = copy.copy(one)
+    found.references = {name: sorted("/".join([*map(new, to.split("/")[:-1]), to.split("/")[-1]]) for to in targets) for name, targets in one.references.items()}
+    return found
+
+
+def merged(there, one):
+    """What the new one has is replaced, the rest stays."""
+    found = copy.copy(one)
+    found.properties, found.references = {**there.properties, **one.properties}, {**there.references, **one.references}
+    found.vector, found.vectors = there.vector if one.vector is None else one.vector, {**there.vectors, **one.vectors}
+    return found
 
 
 def renamed(definition, new):
