@@ -1,5 +1,6 @@
 //! The wire: the only place that speaks HTTP and gRPC to a server.
 
+mod export;
 mod fault;
 pub mod proto;
 mod rest;

@@ -29,9 +29,11 @@ use uuid::Uuid;
 
 use super::client::Client;
 use super::config::{self, Conflicts, SinkOptions};
+pub(super) use convert::{Columns, Datum, Object};
 use digest::Canon;
 use ids::Key;
-use mapping::{Mapping, mappings};
+use mapping::mappings;
+pub(super) use mapping::{Mapping, Use, is_vector_column, kind_of, vector_kind, vector_name};
 use schema::{Surveyed, check_existing, class_of};
 use writer::{Shared, Writer};
 

@@ -18,7 +18,7 @@ struct Stage<'a> {
 fn rank(key: &str) -> u8 {
     match key {
         "source" => 0,
-        "filter" | "transform" => 1,
+        "filter" | "transform" | "reshape" => 1,
         "codec" => 2,
         "encrypt" => 3,
         _ => 4,
@@ -30,7 +30,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let list = context.stages();
-    let known = ["source", "filter", "transform", "codec", "encrypt", "sink"];
+    let known = ["source", "filter", "transform", "reshape", "codec", "encrypt", "sink"];
     let mut stages = Vec::new();
     for (index, item) in list.iter().enumerate() {
         if let Some((key, value)) = only_entry(item).filter(|(key, _)| known.contains(key)) {

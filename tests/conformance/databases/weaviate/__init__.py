@@ -50,7 +50,7 @@ def address(text):
 
 class Database(Connector):
     name = "weaviate"
-    groups = ("tenants", "references", "rights", "limits")
+    groups = ("tenants", "references", "rights", "limits", "exports")
     for_kills = {"only": ["Org", "Person", "Article", "Tenants", "Named", "Everything"], "tenants": 9, "per_tenant": 60}
     slow = {"page_bytes": "16KiB"}
     slow_sink = {"batch_bytes": "4KiB"}
