@@ -464,6 +464,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn readers() {
+        let of = |reader: Value| {
+            SourceOptions::deserialize(serde_json::json!({ "url": "http://a", "reader": reader }))
+                .map(|options| options.reader)
+        };
+        assert_eq!(of(serde_json::json!("scan")).unwrap(), Reader::Scan);
+        let reader = of(serde_json::json!({ "export": { "backend": "s3", "files": "b", "connection": "c" } })).unwrap();
+        let wanted =
+            ExportReader { backend: Backend::S3, files: Some("b".to_owned()), connection: Some("c".to_owned()) };
+        assert_eq!(reader, Reader::Export(wanted));
+        for wrong in [serde_json::json!("export"), serde_json::json!({ "export": {} })] {
+            assert!(of(wrong).is_err());
+        }
+    }
+
+    #[test]
     fn addresses() {
         let of = |url: &str, grpc: Option<&str>| address_of(url, grpc).map(|address| (address.rest, address.grpc));
         let ok = |rest: &str, grpc: &str| Ok((rest.to_owned(), grpc.to_owned()));

@@ -17,6 +17,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use zeroize::Zeroizing;
 
+pub use export::ExportStatus;
 pub use fault::Fault;
 use proto::{AggregateReply, AggregateRequest, BatchObjectsReply, BatchObjectsRequest, SearchReply, SearchRequest};
 pub use rest::Meta;

@@ -154,6 +154,7 @@ pub struct Export {
     pub metadata: Option<Metadata>,
     /// What restow says of them, where it wrote them.
     own: Option<OwnExport>,
+    /// Sorted by their paths.
     files: Vec<ExportFile>,
 }
 
@@ -260,7 +261,8 @@ impl Export {
     /// Its collections, sorted.
     pub fn classes(&self) -> BTreeSet<String> {
         let known = self.metadata.iter().flat_map(|metadata| metadata.classes.clone().unwrap_or_default());
-        known.chain(self.files.iter().filter_map(|file| file.class.clone())).collect()
+        let empty = self.own.iter().flat_map(|own| own.without_files().map(str::to_owned));
+        known.chain(empty).chain(self.files.iter().filter_map(|file| file.class.clone())).collect()
     }
 
     /// The files of a collection, in the order of their paths.
@@ -273,7 +275,8 @@ impl Export {
     /// # Errors
     /// It was not there when the export was opened.
     pub fn file(&self, path: &str) -> Result<&ExportFile> {
-        self.files.iter().find(|file| file.path == path).ok_or_else(|| {
+        let at = self.files.binary_search_by(|file| file.path.as_str().cmp(path));
+        at.ok().and_then(|at| self.files.get(at)).ok_or_else(|| {
             EngineError::failed(format!("{:?} is gone", self.folder.show(path)))
                 .with_hint("run again with --fresh to read the files as they are now")
         })

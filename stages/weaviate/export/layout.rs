@@ -4,7 +4,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::Column;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
@@ -324,7 +324,10 @@ impl ScalarUDFImpl for Function {
         let mut values = Vec::with_capacity(columns.len());
         for row in 0..columns.len() {
             let value = columns.object(row).and_then(|object| self.part.of(&object));
-            values.push(value.map_err(|reason| failed(EngineError::failed(format!("row {row}: {reason}"))))?);
+            values.push(value.map_err(|reason| {
+                let id = batch.column(0).as_string_opt::<i32>().map_or("", |ids| ids.value(row));
+                failed(EngineError::failed(format!("the row with the id {id:?}: {reason}")))
+            })?);
         }
         Ok(ColumnarValue::Array(Arc::new(BinaryArray::from_iter(values))))
     }

@@ -1,6 +1,6 @@
 //! `export_metadata.json`, which the server writes beside the files: what the export was to hold, and how far it came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use restow_core::{EngineError, ExitClass, Result};
 use serde::Deserialize;
@@ -117,10 +117,13 @@ impl Metadata {
                 ));
             }
         }
+        let mut found: HashMap<&str, u64> = HashMap::new();
+        for file in files {
+            *found.entry(file.shard.as_deref().unwrap_or_default()).or_default() += file.rows();
+        }
         let mut left_out = Vec::new();
         for (name, shard) in shards {
-            let rows: u64 =
-                files.iter().filter(|file| file.shard.as_deref() == Some(name)).map(|file| file.rows()).sum();
+            let rows = found.get(name.as_str()).copied().unwrap_or(0);
             let reason = shard.skip_reason.as_deref().unwrap_or("skipped for no reason");
             match shard.status.as_str() {
                 "SUCCESS" | "SKIPPED" if rows != shard.objects_exported => {

@@ -68,6 +68,11 @@ impl OwnExport {
         Some(&dataset.name)
     }
 
+    /// Datasets without a row, which have no file.
+    pub fn without_files(&self) -> impl Iterator<Item = &str> {
+        self.datasets.iter().filter(|dataset| dataset.files.is_empty()).map(|dataset| dataset.name.as_str())
+    }
+
     /// Whether the files are those that were written.
     ///
     /// # Errors

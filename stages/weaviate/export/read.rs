@@ -18,6 +18,7 @@ use super::super::rows::{Cell, RowBuilder};
 use super::files::{
     CLASS, CREATED, Export, ExportFile, ID, NAMED, PROPERTIES, Piece, SEVERAL, TENANT, UPDATED, VECTOR,
 };
+use super::folder::{Folder, Part};
 use super::vectors;
 
 /// Batches that wait for the engine.
@@ -51,7 +52,7 @@ pub async fn read(export: &Export, collection: &Readable, piece: Piece, request:
         column.cloned().ok_or_else(|| EngineError::failed(format!("there is no column {:?}", field.name())))
     });
     let reading = Reading {
-        export: export.clone(),
+        folder: export.folder.clone(),
         file: file.clone(),
         class: collection.class.clone(),
         columns: columns.collect::<Result<_>>()?,
@@ -82,7 +83,7 @@ type Events = mpsc::Sender<Result<SplitEvent>>;
 
 /// A part of a file being read.
 struct Reading {
-    export: Export,
+    folder: Folder,
     file: ExportFile,
     class: Class,
     columns: Vec<Column>,
@@ -95,7 +96,7 @@ struct Reading {
 
 impl Reading {
     async fn run(mut self, events: &Events) -> Result<()> {
-        let (folder, path) = (self.export.folder.clone(), self.piece.file.clone());
+        let (folder, path) = (self.folder.clone(), self.piece.file.clone());
         let part = self.piece.part();
         let needed = self.needed();
         let (mut batches, fetched) = folder.rows(&path, &self.file.meta, &part, &needed, self.batch_rows).await?;
@@ -340,7 +341,7 @@ pub async fn lengths(export: &Export, class: &Class, rows: u64) -> Result<Vec<Ve
     let mut found: Vec<Vec<i32>> = vec![Vec::new(); class.vectors.len()];
     for file in export.files_of(&class.name) {
         let Some(part) = file.parts().into_iter().next() else { continue };
-        let part = super::folder::Part { rows: part.rows.min(rows), ..part };
+        let part = Part { rows: part.rows.min(rows), ..part };
         let columns: Vec<&str> = [ID, VECTOR, NAMED, SEVERAL].into_iter().filter(|column| file.has(column)).collect();
         let most = rows_at_once(file, usize::try_from(rows).unwrap_or(usize::MAX));
         let (mut batches, _) = export.folder.rows(&file.path, &file.meta, &part, &columns, most).await?;

@@ -8,7 +8,7 @@ use restow_store::repository::SnapshotId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::client::{Client, Fault};
+use super::super::client::{Client, ExportStatus, Fault};
 use super::super::config::ExportReader;
 use super::super::export::{Export, Folder};
 use super::discover::Collection;
@@ -17,6 +17,8 @@ use super::discover::Collection;
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(2)];
 /// How many times in a row the server may stay away.
 const PATIENCE: usize = 60;
+/// What the server says where another export runs.
+const ACTIVE: &str = "already active";
 /// No export has this name.
 const NOBODY: &str = "restow-asks-whether-exports-are-enabled";
 
@@ -97,14 +99,7 @@ impl Exporter {
         let recorded = Recorded { weaviate: self.client.address().to_owned(), export: made.clone() };
         effects.record(json!(recorded)).await?;
         let asked: Vec<String> = collections.iter().map(|collection| collection.class.name.clone()).collect();
-        let started = match self.client.start_export(&made.backend, &made.id, &asked).await {
-            // Its answer may have been lost.
-            Err(fault @ Fault::Away { .. }) => {
-                let there = self.client.export_status(&made.backend, &made.id).await;
-                there.map_err(|_| self.explained(fault, "starting an export"))?
-            }
-            started => started.map_err(|fault| self.explained(fault, "starting an export"))?,
-        };
+        let started = self.start(&made, &asked).await?;
         let exported = started.classes.unwrap_or_default();
         let left_out: Vec<&str> = asked.iter().filter(|name| !exported.contains(name)).map(String::as_str).collect();
         if !left_out.is_empty() {
@@ -119,6 +114,24 @@ impl Exporter {
         self.wait(&made).await?;
         let export = self.open(folder, collections).await?;
         Ok((made, export))
+    }
+
+    async fn start(&self, made: &Made, asked: &[String]) -> Result<ExportStatus> {
+        let mut tries = 0;
+        loop {
+            match self.client.start_export(&made.backend, &made.id, asked).await {
+                Ok(started) => return Ok(started),
+                // Its answer may have been lost.
+                Err(fault @ Fault::Away { .. }) => {
+                    let there = self.client.export_status(&made.backend, &made.id).await;
+                    return there.map_err(|_| self.explained(fault, "starting an export"));
+                }
+                // One that was cancelled a moment ago takes a while to go.
+                Err(Fault::Refused(message)) if message.contains(ACTIVE) && tries < 4 => tries += 1,
+                Err(fault) => return Err(self.explained(fault, "starting an export")),
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
     /// The server has written its first file by now.

@@ -90,6 +90,7 @@ fn misplaced(context: &Context<'_>, stages: &[Stage<'_>]) -> Vec<Finding> {
                     "source" => "the source is the first stage",
                     _ if before.key == "sink" => "the sink is the last stage",
                     "codec" => "a codec stands before encrypt",
+                    "reshape" => "layouts are made of rows, before codec and encrypt",
                     _ => "filters and transforms work on rows and stand before codec and encrypt",
                 };
                 let line = context.document.locate(&before.pointer).0;

@@ -144,14 +144,17 @@ fn an_end_of_restow_tells_the_files() {
             json!({ "name": name, "files": [{ "path": format!("{name}/part-0.parquet"), "rows": rows,
                                              "bytes": std::fs::metadata(path).unwrap().len() }] })
         };
-        let mut end = json!({ "encrypted": false, "datasets": [file("Doc", &part, 3), file("None", &empty, 0)] });
+        let mut end = json!({ "encrypted": false, "datasets": [
+            file("Doc", &part, 3), file("None", &empty, 0), { "name": "Nothing", "files": [] },
+        ] });
         let write_end =
             |end: &Value| std::fs::write(folder.path().join("_restow_export.json"), end.to_string()).unwrap();
         write_end(&end);
         // An empty dataset is one all the same.
         let source = open(folder.path(), json!({})).await.unwrap();
         let names: Vec<&str> = source.datasets().iter().map(|dataset| dataset.name.as_str()).collect();
-        assert_eq!(names, ["Doc", "None"]);
+        assert_eq!(names, ["Doc", "None", "Nothing"]);
+        assert_eq!(read(&source, "Nothing").await.unwrap().batches.len(), 0);
         assert!(source.identity().consistency.contains("all that it wrote"));
         end["datasets"][0]["files"][0]["rows"] = json!(4);
         write_end(&end);
