@@ -23,8 +23,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::class::Kind;
-use super::super::columns::TENANT as OWN_TENANT;
-use super::super::sink::{Columns, Datum, Mapping, Object, Use, is_vector_column, kind_of, vector_kind, vector_name};
+use super::super::sink::{Columns, Datum, Mapping, Object, Use, kind_of, vector_kind, vector_name};
 use super::NAME;
 use super::files::{CLASS, CREATED, ID, NAMED, PROPERTIES, SEVERAL, TENANT, UPDATED, VECTOR};
 use super::vectors;
@@ -108,10 +107,6 @@ impl Found {
                     tenant = Some(column);
                     continue;
                 }
-                _ if name == OWN_TENANT => {
-                    tenant = Some(column);
-                    continue;
-                }
                 Role::CreatedAt | Role::UpdatedAt => {
                     if !matches!(field.data_type(), DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, _)) {
                         return Err(refused("times of exports are whole milliseconds"));
@@ -119,7 +114,7 @@ impl Found {
                     *(if role == Role::CreatedAt { &mut created } else { &mut updated }) = Some(column);
                     continue;
                 }
-                _ => match vector_kind(field.data_type()).filter(|_| is_vector_column(role, field)) {
+                _ => match vector_kind(field.data_type()).filter(|_| is_vector(role, field)) {
                     Some(multi) => {
                         let name = vector_name(name);
                         if multi && name.is_none() {
@@ -165,6 +160,11 @@ impl Found {
         let function = Function { part, schema: Arc::new(Schema::new(fields)), mapping, signature };
         ScalarUDF::new_from_impl(function).call(args)
     }
+}
+
+/// Whether a list of floats is a vector. A property may be called like a column of ours: only its role tells, or a fixed length.
+fn is_vector(role: Role, field: &Field) -> bool {
+    role == Role::Vector || matches!(field.data_type(), DataType::FixedSizeList(..))
 }
 
 /// A column of the layout that is made of several columns.

@@ -320,7 +320,7 @@ fn declared_kind(property: &Value) -> Option<Kind> {
 }
 
 /// Whether a list of floats is a vector and not a property: by its role, its name or its fixed length.
-pub fn is_vector_column(role: Role, field: &Field) -> bool {
+fn is_vector_column(role: Role, field: &Field) -> bool {
     let name = field.name();
     role == Role::Vector
         || name == VECTOR

@@ -33,7 +33,7 @@ pub(super) use convert::{Columns, Datum, Object};
 use digest::Canon;
 use ids::Key;
 use mapping::mappings;
-pub(super) use mapping::{Mapping, Use, is_vector_column, kind_of, vector_kind, vector_name};
+pub(super) use mapping::{Mapping, Use, kind_of, vector_kind, vector_name};
 use schema::{Surveyed, check_existing, class_of};
 use writer::{Shared, Writer};
 

@@ -223,5 +223,5 @@ fn a_file_that_changes_under_a_run_is_noticed() {
 fn effects(made: &Made) -> restow_core::stage::Effects {
     let url = made.path("state").display().to_string();
     let place = restow_store::location::open(&url, &restow_store::location::StoreOptions::default()).unwrap();
-    restow_core::stage::Effects::new(restow_store::run_state::RunStateStore::at(place, None))
+    restow_core::stage::Effects::new(restow_store::run_state::RunStateStore::at(place, None), std::sync::Arc::default())
 }

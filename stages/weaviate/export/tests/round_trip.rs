@@ -52,6 +52,10 @@ fn everything() -> (Value, Vec<Row>) {
         ("dates", "date[]"),
         ("uuids", "uuid[]"),
         ("ref", "Person"),
+        // Called like columns of ours, which then have other names.
+        ("_tenant", "text"),
+        ("_vector", "number[]"),
+        ("_creation_time", "date"),
     ];
     let mut class = super::support::class("Doc", &kinds);
     class["vectorConfig"] = json!({
@@ -59,6 +63,7 @@ fn everything() -> (Value, Vec<Row>) {
         "m": { "vectorIndexType": "hnsw", "vectorIndexConfig": { "multivector": { "enabled": true } } },
     });
     let full = json!({
+        "_tenant": "no tenant", "_vector": [1.5, 0.1], "_creation_time": "2025-01-02T03:04:05Z",
         "text": "quote \" and \u{1} 🚀", "int": -9007199254740992_i64, "number": 0.1, "boolean": false,
         "date": "2025-01-02T03:04:05.000000001+02:00", "uuid": super::support::id(9), "blob": "AAEC",
         "geo": { "latitude": 1.5, "longitude": -2.5 }, "phone": { "input": "1", "valid": true }, "object": { "k": [{ "x": 1 }] },
