@@ -24,6 +24,9 @@ use restow_spec::catalogue::{ComponentInfo, Kind};
 use schemars::schema_for;
 
 use config::{ConnectionOptions, SinkOptions, SourceOptions};
+use restow_core::stage::OpenContext;
+use restow_core::{EngineError, Result};
+use restow_store::location::Location;
 
 /// Adds the files source, sink and connection.
 pub fn register(registry: &mut Registry) {
@@ -74,6 +77,18 @@ fn connection_info() -> ComponentInfo {
         verifies: &[],
         bytes_source: false,
         check: config::check_connection,
+    }
+}
+
+/// A folder that another stage reads files from, below a connection of this one where it names one; and as the user wrote it.
+///
+/// # Errors
+/// It is no usable address, a glob, or there is no such connection.
+pub(crate) fn folder(path: &str, connection: Option<&str>, context: &OpenContext) -> Result<(Location, String)> {
+    let place = place::Place::open(path, connection, context)?;
+    match place.glob {
+        Some(_) => Err(EngineError::usage(format!("{path:?} names no folder: it holds *, ?, [ or {{"))),
+        None => Ok((place.location, place.shown)),
     }
 }
 

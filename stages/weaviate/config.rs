@@ -82,6 +82,9 @@ pub(super) struct SourceOptions {
     /// Whether the vectors of a collection have one length, as far as its first objects tell, or may differ. Default: found.
     #[serde(default)]
     pub vector_lengths: VectorLengths,
+    /// How objects are read: `scan`, over the API, or `{ export: { backend: filesystem } }`, by the server's own export. Default: scan.
+    #[serde(default)]
+    pub reader: Reader,
     /// Whether what changes while it is read is read again, until all of it is as it was at one moment: into a repository, or files that are
     /// written in parts. Default: fuzzy.
     #[serde(default)]
@@ -89,6 +92,57 @@ pub(super) struct SourceOptions {
     /// What a page of objects should hold. Smaller pages take longer and need less memory. Default: 4MiB.
     #[serde(default = "page_bytes")]
     pub page_bytes: ByteSize,
+}
+
+/// How objects are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum Reader {
+    /// Over the API, page by page.
+    #[default]
+    Scan,
+    /// The server writes an export (1.37 and newer, where it is enabled), and its files are read. Faster, inactive tenants included, and
+    /// each shard is as it was at one moment. The files stay where they are.
+    Export(ExportReader),
+}
+
+/// Where the server puts exports, and where they are read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct ExportReader {
+    /// The backend at the server.
+    pub backend: Backend,
+    /// The folder or bucket that the server puts exports into, as this machine reaches it. Default: what the server answers.
+    #[serde(default)]
+    pub files: Option<String>,
+    /// A connection of kind `files`; `files` is then below its url. Default: none.
+    #[serde(default)]
+    pub connection: Option<String>,
+}
+
+/// Where a server keeps backups and exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum Backend {
+    Filesystem,
+    S3,
+    Gcs,
+    Azure,
+}
+
+impl Backend {
+    /// Its name at the server.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Filesystem => "filesystem",
+            Self::S3 => "s3",
+            Self::Gcs => "gcs",
+            Self::Azure => "azure",
+        }
+    }
 }
 
 /// Whether vectors have one length.
@@ -352,7 +406,18 @@ pub(super) fn check_connection(options: &Value) -> Vec<Problem> {
 }
 
 pub(super) fn check_source(options: &Value) -> Vec<Problem> {
-    one_address(options)
+    let mut problems = one_address(options);
+    let Ok(source) = SourceOptions::deserialize(options) else { return problems };
+    if source.reader != Reader::Scan && source.consistency != Consistency::Fuzzy {
+        problems.push(
+            Problem::new(
+                "/consistency",
+                "the server's own export is not settled: each shard of it is as it was at one moment",
+            )
+            .with_help("take `consistency` or `reader` out"),
+        );
+    }
+    problems
 }
 
 pub(super) fn check_sink(options: &Value) -> Vec<Problem> {
@@ -433,6 +498,22 @@ pub(super) fn connection(name: Option<&str>, url: Option<&str>, context: &OpenCo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readers() {
+        let of = |reader: Value| {
+            SourceOptions::deserialize(serde_json::json!({ "url": "http://a", "reader": reader }))
+                .map(|options| options.reader)
+        };
+        assert_eq!(of(serde_json::json!("scan")).unwrap(), Reader::Scan);
+        let reader = of(serde_json::json!({ "export": { "backend": "s3", "files": "b", "connection": "c" } })).unwrap();
+        let wanted =
+            ExportReader { backend: Backend::S3, files: Some("b".to_owned()), connection: Some("c".to_owned()) };
+        assert_eq!(reader, Reader::Export(wanted));
+        for wrong in [serde_json::json!("export"), serde_json::json!({ "export": {} })] {
+            assert!(of(wrong).is_err());
+        }
+    }
 
     #[test]
     fn addresses() {

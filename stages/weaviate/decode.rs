@@ -230,6 +230,15 @@ fn fits(cell: Cell, shape: Shape, name: Option<&str>) -> Result<Cell, String> {
 /// # Errors
 /// A value does not fit its column; says which.
 pub fn of_rest(columns: &[Column], object: &mut RestObject, tenant: &str) -> Result<Vec<Cell>, String> {
+    of_json_object(columns, object, tenant).map(|(cells, _)| cells)
+}
+
+/// The row, and the names of the properties that no column took.
+fn of_json_object(
+    columns: &[Column],
+    object: &mut RestObject,
+    tenant: &str,
+) -> Result<(Vec<Cell>, Vec<String>), String> {
     let mut properties = object.properties.take().unwrap_or_default();
     let mut vectors = object.vectors.take().unwrap_or_default();
     let mut date_texts: HashMap<String, String> = HashMap::new();
@@ -261,7 +270,8 @@ pub fn of_rest(columns: &[Column], object: &mut RestObject, tenant: &str) -> Res
             }
         });
     }
-    Ok(cells)
+    let rest = properties.into_iter().filter(|(_, value)| value.get() != "null").map(|(name, _)| name).collect();
+    Ok((cells, rest))
 }
 
 /// The row of an object of a native backup.
@@ -269,6 +279,19 @@ pub fn of_rest(columns: &[Column], object: &mut RestObject, tenant: &str) -> Res
 /// # Errors
 /// A value does not fit its column; says which.
 pub fn of_native(columns: &[Column], stored: Object, id: &str, tenant: &str) -> Result<Vec<Cell>, String> {
+    of_stored(columns, stored, id, tenant).map(|(cells, _)| cells)
+}
+
+/// The row of an object as it is stored, and the names of the properties that no column took.
+///
+/// # Errors
+/// A value does not fit its column; says which.
+pub fn of_stored(
+    columns: &[Column],
+    stored: Object,
+    id: &str,
+    tenant: &str,
+) -> Result<(Vec<Cell>, Vec<String>), String> {
     let properties: Option<HashMap<String, Box<RawValue>>> =
         serde_json::from_str(&stored.properties).map_err(|error| format!("its properties cannot be read: {error}"))?;
     let object = RestObject {
@@ -288,12 +311,12 @@ pub fn of_native(columns: &[Column], stored: Object, id: &str, tenant: &str) -> 
         vectors.push(fits(native_vector(vector, &stored)?, shape, vector.name.as_deref())?);
     }
     let mut object = object;
-    let mut cells = of_rest(columns, &mut object, tenant)?;
+    let (mut cells, rest) = of_json_object(columns, &mut object, tenant)?;
     let places = columns.iter().zip(&mut cells).filter(|(column, _)| matches!(column.content, Content::Vector(..)));
     for ((_, cell), vector) in places.zip(vectors) {
         *cell = vector;
     }
-    Ok(cells)
+    Ok((cells, rest))
 }
 
 fn native_vector(vector: &VectorIndex, stored: &Object) -> Result<Cell, String> {

@@ -7,6 +7,7 @@ mod client;
 mod columns;
 mod config;
 mod decode;
+mod export;
 mod health;
 mod lengths;
 mod native;
@@ -21,7 +22,7 @@ use restow_spec::catalogue::{ComponentInfo, Kind};
 use restow_spec::pipeline::VerifyLevel;
 use schemars::schema_for;
 
-/// Adds Weaviate's connection, source and sink to the registry.
+/// Adds Weaviate's connection, its sources, its sink and the layout of its exports to the registry.
 pub fn register(registry: &mut Registry) {
     registry.add_options(ComponentInfo {
         kind: Kind::Connection,
@@ -35,6 +36,38 @@ pub fn register(registry: &mut Registry) {
         bytes_source: false,
         check: config::check_connection,
     });
+    register_sources(registry);
+    registry.add_options(ComponentInfo {
+        kind: Kind::Reshape,
+        name: export::NAME,
+        summary: "the columns of Weaviate's own export, for Parquet files that are read as one",
+        example: "{}\n",
+        schema: schema_for!(export::LayoutOptions),
+        byte_sink: false,
+        codecs: None,
+        verifies: &[],
+        bytes_source: false,
+        check: |_| Vec::new(),
+    });
+    registry.add_row_stage(Arc::new(export::Layout));
+    registry.add_sink(
+        ComponentInfo {
+            kind: Kind::Sink,
+            name: config::NAME,
+            summary: "writes collections: definitions, tenants, objects, vectors, references and aliases",
+            example: "connection: server\nrename: { Doc: DocRestored }\n",
+            schema: schema_for!(config::SinkOptions),
+            byte_sink: false,
+            codecs: None,
+            verifies: &[],
+            bytes_source: false,
+            check: config::check_sink,
+        },
+        Arc::new(sink::Factory),
+    );
+}
+
+fn register_sources(registry: &mut Registry) {
     registry.add_source(
         ComponentInfo {
             kind: Kind::Source,
@@ -65,19 +98,19 @@ pub fn register(registry: &mut Registry) {
         },
         Arc::new(backup::Factory),
     );
-    registry.add_sink(
+    registry.add_source(
         ComponentInfo {
-            kind: Kind::Sink,
-            name: config::NAME,
-            summary: "writes collections: definitions, tenants, objects, vectors, references and aliases",
-            example: "connection: server\nrename: { Doc: DocRestored }\n",
-            schema: schema_for!(config::SinkOptions),
+            kind: Kind::Source,
+            name: export::NAME,
+            summary: "reads an export that Weaviate itself has made, from its Parquet files, without a server",
+            example: "path: exports/nightly\ndefinitions: schema.json\n",
+            schema: schema_for!(export::ExportOptions),
             byte_sink: false,
             codecs: None,
             verifies: &[VerifyLevel::Rows],
             bytes_source: false,
-            check: config::check_sink,
+            check: export::check,
         },
-        Arc::new(sink::Factory),
+        Arc::new(export::Factory),
     );
 }

@@ -39,6 +39,8 @@ class Weaviate(Server):
             "ENABLE_MODULES": "backup-filesystem",
             "BACKUP_FILESYSTEM_PATH": data / "backups",
             "EXPORT_ENABLED": "true",
+            # Exports do not go where backups go.
+            "EXPORT_DEFAULT_PATH": data / "exports",
             "DEFAULT_VECTORIZER_MODULE": "none",
             "API_BASED_MODULES_DISABLED": "true",
             # Backups and the log of the cluster name it: the same at each start.

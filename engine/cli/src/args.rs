@@ -236,7 +236,7 @@ pub struct TestArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  restow list\n  restow list source\n  restow list files")]
 pub struct ListArgs {
-    /// A kind (source, filter, transform, codec, encrypt, sink, connection) or the name of a stage
+    /// A kind (source, filter, transform, reshape, codec, encrypt, sink, connection) or the name of a stage
     #[arg(value_name = "KIND|NAME")]
     pub what: Option<String>,
 }

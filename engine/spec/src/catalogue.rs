@@ -16,6 +16,8 @@ pub enum Kind {
     Connection,
     /// Where rows come from.
     Source,
+    /// A known layout that rows are brought into, for those who read it elsewhere.
+    Reshape,
     /// How rows become bytes.
     Codec,
     /// How bytes are sealed.
@@ -26,13 +28,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of a pipeline file.
-    pub const ALL: [Self; 5] = [Self::Connection, Self::Source, Self::Codec, Self::Encrypt, Self::Sink];
+    pub const ALL: [Self; 6] = [Self::Connection, Self::Source, Self::Reshape, Self::Codec, Self::Encrypt, Self::Sink];
 
     /// The word for it in a pipeline file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connection => "connection",
             Self::Source => "source",
+            Self::Reshape => "reshape",
             Self::Codec => "codec",
             Self::Encrypt => "encrypt",
             Self::Sink => "sink",

@@ -70,6 +70,7 @@ impl Stage<'_> {
             Self::Filter | Self::Transform => 1,
             Self::Component(component) => match component.kind {
                 Kind::Connection | Kind::Source => 0,
+                Kind::Reshape => 1,
                 Kind::Codec => 2,
                 Kind::Encrypt => 3,
                 Kind::Sink => 4,
@@ -102,11 +103,12 @@ fn between<'a>(catalogue: &'a Catalogue, word: &str) -> Result<Stage<'a>, Create
         "transform" => Some(Stage::Transform),
         "codec" => of_kind(Kind::Codec),
         "encrypt" => of_kind(Kind::Encrypt),
-        _ => named(Kind::Codec).or_else(|| named(Kind::Encrypt)),
+        _ => named(Kind::Reshape).or_else(|| named(Kind::Codec)).or_else(|| named(Kind::Encrypt)),
     };
     found.ok_or_else(|| {
         let mut known = vec!["filter", "transform", "codec", "encrypt"];
-        known.extend(catalogue.names(Kind::Codec).chain(catalogue.names(Kind::Encrypt)));
+        let kinds = [Kind::Reshape, Kind::Codec, Kind::Encrypt];
+        known.extend(kinds.into_iter().flat_map(|kind| catalogue.names(kind)));
         let help = suggest::help(word, "stages", known).unwrap_or_default();
         CreateError::Unknown { noun: "stage".into(), name: word.into(), help }
     })

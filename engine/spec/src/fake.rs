@@ -161,6 +161,7 @@ pub(crate) fn catalogue() -> Catalogue {
         info::<DemoOptions>(Kind::Source, "demo", "Reads a demo database", "connection: prod\ncollections: [Article]"),
         info::<FilesOptions>(Kind::Source, "files", "Reads files", "path: data/*.jsonl"),
         info::<RepositoryOptions>(Kind::Source, "repository", "Reads a snapshot", "connection: backups"),
+        info::<Jsonl>(Kind::Reshape, "plain", "A plain layout", "{}"),
         info::<Parquet>(Kind::Codec, "parquet", "Columns in Parquet", "compression: zstd\nlevel: 3"),
         info::<Jsonl>(Kind::Codec, "jsonl", "One JSON object a line", "{}"),
         ComponentInfo {

@@ -62,6 +62,7 @@ const PIECES: &[&str] = &[
     "source",
     "filter",
     "transform",
+    "reshape",
     "sink",
     "vars",
     "a",

@@ -142,6 +142,8 @@ pub enum RowStage {
     Filter(Filter),
     /// Changes columns.
     Transform(Transform),
+    /// Brings all rows into a known layout.
+    Reshape(Component),
 }
 
 impl RowStage {
@@ -150,6 +152,7 @@ impl RowStage {
         match self {
             Self::Filter(filter) => &filter.datasets,
             Self::Transform(transform) => &transform.datasets,
+            Self::Reshape(_) => &[],
         }
     }
 
@@ -158,6 +161,7 @@ impl RowStage {
         match self {
             Self::Filter(filter) => filter.missing,
             Self::Transform(transform) => transform.missing,
+            Self::Reshape(_) => Missing::Error,
         }
     }
 
@@ -166,14 +170,16 @@ impl RowStage {
         match self {
             Self::Filter(filter) => &filter.pointer,
             Self::Transform(transform) => &transform.pointer,
+            Self::Reshape(component) => &component.pointer,
         }
     }
 
-    /// `filter` or `transform`.
+    /// `filter`, `transform` or `reshape`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Filter(_) => "filter",
             Self::Transform(_) => "transform",
+            Self::Reshape(_) => "reshape",
         }
     }
 

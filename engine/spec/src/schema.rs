@@ -117,6 +117,7 @@ fn stage_schema() -> Value {
                 "anyOf": [{ "type": "string", "format": "sql-expression" }, long],
             },
             "transform": transform,
+            "reshape": component(Kind::Reshape),
             "codec": component(Kind::Codec),
             "encrypt": component(Kind::Encrypt),
             "sink": component(Kind::Sink),

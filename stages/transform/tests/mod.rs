@@ -119,6 +119,7 @@ pub(crate) fn apply(stage: &RowStage, rows: Rows, context: &RowContext) -> Resul
     match stage {
         RowStage::Filter(_) => FilterStage.apply(stage, rows, context),
         RowStage::Transform(_) => TransformStage.apply(stage, rows, context),
+        RowStage::Reshape(_) => panic!("no stage of this folder"),
     }
 }
 

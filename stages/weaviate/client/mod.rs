@@ -2,6 +2,7 @@
 
 mod auth;
 mod cluster;
+mod export;
 mod fault;
 pub mod proto;
 mod rest;
@@ -19,6 +20,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use zeroize::Zeroizing;
 
 use cluster::{Cluster, Node};
+pub use export::ExportStatus;
 pub use fault::Fault;
 use proto::{AggregateReply, AggregateRequest, BatchObjectsReply, BatchObjectsRequest, SearchReply, SearchRequest};
 pub use rest::Meta;

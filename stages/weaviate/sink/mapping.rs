@@ -43,6 +43,24 @@ pub struct Mapping {
     pub is_described: bool,
 }
 
+impl Mapping {
+    /// One that only says what columns are used for.
+    pub fn of_uses(uses: Vec<Use>) -> Self {
+        Self {
+            dataset: String::new(),
+            class: String::new(),
+            definition: Value::Null,
+            references: Vec::new(),
+            uses,
+            has_tenants: false,
+            tenants: Vec::new(),
+            notes: Vec::new(),
+            lengths: BTreeMap::new(),
+            is_described: false,
+        }
+    }
+}
+
 /// What a column is used for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Use {
@@ -212,7 +230,7 @@ impl Draft<'_> {
             _ => {}
         }
         match vector_kind(field.data_type()) {
-            Some(multi) if self.is_vector(name, field) => {
+            Some(multi) if is_vector_column(self.dataset.roles.get(name), field) => {
                 let used = self.vector(name, multi)?;
                 if let (Use::Vector { name, .. }, Some(length)) = (&used, length_of(field.data_type())) {
                     self.lengths.insert(name.clone(), length);
@@ -228,24 +246,10 @@ impl Draft<'_> {
         origin.is_none_or(|origin| origin == name)
     }
 
-    /// Whether a list of floats is a vector and not a property: by its role, its name or its fixed length.
-    fn is_vector(&self, name: &str, field: &Field) -> bool {
-        self.dataset.roles.get(name) == Role::Vector
-            || name == VECTOR
-            || name.starts_with(&format!("{VECTOR}_"))
-            || matches!(field.data_type(), DataType::FixedSizeList(..))
-    }
-
     fn vector(&mut self, column: &str, multi: bool) -> Result<Use> {
-        let own = |column: &str| {
-            column.trim_start_matches('_').strip_prefix("vector").map(|rest| rest.strip_prefix('_').map(str::to_owned))
-        };
         let from_weaviate = self.base.contains_key("class");
-        let name = match own(column) {
-            Some(name) if column.starts_with('_') => name,
-            _ => Some(column.to_owned()),
-        };
-        let origin = self.dataset.lineage.get(column).filter(|_| from_weaviate).and_then(|origin| own(origin));
+        let name = vector_name(column);
+        let origin = self.dataset.lineage.get(column).filter(|_| from_weaviate).and_then(|origin| own_vector(origin));
         if let Some(name) = name.as_deref().filter(|name| !is_property_name(name)) {
             return Err(self.refused(column, &format!("{name:?} is no name of a vector")));
         }
@@ -331,8 +335,29 @@ fn declared_kind(property: &Value) -> Option<Kind> {
     Kind::of(&words)
 }
 
+/// Whether a list of floats is a vector and not a property: by its role, its name or its fixed length.
+fn is_vector_column(role: Role, field: &Field) -> bool {
+    let name = field.name();
+    role == Role::Vector
+        || name == VECTOR
+        || name.starts_with(&format!("{VECTOR}_"))
+        || matches!(field.data_type(), DataType::FixedSizeList(..))
+}
+
+/// The name of the vector that a column holds; `None` for the one without a name.
+pub fn vector_name(column: &str) -> Option<String> {
+    match own_vector(column) {
+        Some(name) if column.starts_with('_') => name,
+        _ => Some(column.to_owned()),
+    }
+}
+
+fn own_vector(column: &str) -> Option<Origin> {
+    column.trim_start_matches('_').strip_prefix("vector").map(|rest| rest.strip_prefix('_').map(str::to_owned))
+}
+
 /// Whether a type is that of vectors, and of several in a value.
-fn vector_kind(data_type: &DataType) -> Option<bool> {
+pub fn vector_kind(data_type: &DataType) -> Option<bool> {
     let single = |data_type: &DataType| match data_type {
         DataType::FixedSizeList(item, _) | DataType::List(item) => item.data_type().is_floating(),
         _ => false,
@@ -354,7 +379,7 @@ fn length_of(data_type: &DataType) -> Option<i32> {
 }
 
 /// The type of property for a column that no class declares.
-fn kind_of(field: &Field) -> Option<Kind> {
+pub fn kind_of(field: &Field) -> Option<Kind> {
     let is_uuid = field.metadata().get("restow.form").is_some_and(|form| form == "uuid");
     Some(match field.data_type() {
         _ if is_json(field) => Kind::Json,

@@ -32,9 +32,11 @@ use uuid::Uuid;
 
 use super::client::Client;
 use super::config::{self, Conflicts, SinkOptions};
+pub(super) use convert::{Columns, Datum, Object};
 use digest::Canon;
 use ids::Key;
-use mapping::{Mapping, mappings};
+use mapping::mappings;
+pub(super) use mapping::{Mapping, Use, kind_of, vector_kind, vector_name};
 use schema::{Surveyed, class_of};
 use writer::{Shared, Writer};
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::super::class::Class;
 use super::super::client::{Client, Fault};
 use super::super::columns::{Column, Shape, columns_of, schema_of};
-use super::super::config::{self, ColdTenants, SourceOptions, VectorLengths};
+use super::super::config::{self, ColdTenants, Reader, SourceOptions, VectorLengths};
 use super::super::health::{self, Principal, Purpose};
 use super::super::lengths::{self, Lengths};
 
@@ -42,7 +42,7 @@ pub struct Collection {
     pub class: Class,
     /// The tenants to read that are active; `None` where it has none at all.
     pub tenants: Option<Vec<String>>,
-    /// The tenants to read that must be activated first.
+    /// The tenants to read that are not active: activated first, unless an export has them.
     pub inactive: Vec<String>,
     /// All its columns.
     pub columns: Vec<Column>,
@@ -51,6 +51,11 @@ pub struct Collection {
 }
 
 impl Collection {
+    /// Whether a tenant is read.
+    pub fn wants(&self, tenant: &str) -> bool {
+        self.tenants.as_ref().is_none_or(|tenants| tenants.iter().chain(&self.inactive).any(|name| name == tenant))
+    }
+
     /// What is read by itself: each tenant, or the whole collection.
     pub fn scopes(&self) -> Vec<Option<&str>> {
         match &self.tenants {
@@ -99,6 +104,10 @@ pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found>
             for tenant in cold {
                 match options.cold_tenants {
                     ColdTenants::Skip => skipped.push(shown(tenant)),
+                    // Exports have them as they are.
+                    ColdTenants::Refuse if tenant.is_cold() && options.reader != Reader::Scan => {
+                        to_activate.push(tenant.name.clone());
+                    }
                     ColdTenants::Activate if tenant.is_cold() => to_activate.push(tenant.name.clone()),
                     ColdTenants::Refuse | ColdTenants::Activate => refused.push(shown(tenant)),
                 }

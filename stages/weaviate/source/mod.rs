@@ -2,13 +2,14 @@
 
 mod activate;
 mod discover;
+mod export;
 pub(super) mod pages;
 mod ranges;
 mod read;
 mod state;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use datafusion::logical_expr::Expr;
@@ -22,8 +23,10 @@ use restow_spec::pipeline::Component;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::config::{self, Consistency, SourceOptions};
+use super::config::{self, Consistency, Reader, SourceOptions};
+use super::export::{self as exported, Export};
 use discover::{Collection, discover};
+use export::{Exporter, Made};
 use ranges::{Piece, pieces};
 
 /// How often what has changed since it was read is read again.
@@ -41,6 +44,10 @@ impl SourceFactory for Factory {
         let options: SourceOptions = config::options(component)?;
         let connection = config::connection(options.connection.as_deref(), options.url.as_deref(), context)?;
         let client = Client::connect(&connection, context).await?;
+        let exporter = match &options.reader {
+            Reader::Scan => None,
+            Reader::Export(reader) => Some(Exporter::new(&client, reader, context).await?),
+        };
         let found = discover(&client, &options).await?;
         let datasets = found.collections.iter().map(|collection| collection.dataset.clone()).collect();
         Ok(Arc::new(Weaviate {
@@ -54,6 +61,8 @@ impl SourceFactory for Factory {
             fingerprint: found.fingerprint,
             is_active: AtomicBool::new(false),
             settles: options.consistency == Consistency::Settled,
+            exporter,
+            export: OnceLock::new(),
         }))
     }
 }
@@ -75,9 +84,30 @@ struct Weaviate {
     is_active: AtomicBool,
     /// Whether what changes while it is read is read again.
     settles: bool,
+    /// Makes the server's own export, where that is the reader.
+    exporter: Option<Exporter>,
+    /// That export, once it is made.
+    export: OnceLock<Export>,
 }
 
 impl Weaviate {
+    /// What the data is a copy of, for the manifest.
+    fn consistency(&self) -> String {
+        match (&self.exporter, self.export.get()) {
+            (None, _) if self.settles => format!(
+                "settled: what changes while it is read is read again, up to {SETTLE_ROUNDS} times, until all of it is as it was at one moment"
+            ),
+            (None, _) => FUZZY.to_owned(),
+            (Some(_), Some(export)) => format!("{}; definitions as they were just before", export.consistency()),
+            (Some(_), None) => "the server's own export, which is not made yet".to_owned(),
+        }
+    }
+
+    /// The export of an earlier attempt, by its token.
+    fn made(token: &Value) -> Option<Made> {
+        serde_json::from_value(token.get("export")?.clone()).ok()
+    }
+
     async fn activate(&self, effects: &Effects) -> Result<()> {
         let inactive = self.collections.iter().filter(|collection| !collection.inactive.is_empty());
         let tenants = inactive.map(|collection| (collection.class.name.clone(), collection.inactive.clone())).collect();
@@ -97,7 +127,7 @@ impl Weaviate {
             collection.inactive.iter().map(move |tenant| format!("{class}/{tenant}")).collect::<Vec<_>>()
         };
         let inactive: Vec<String> = self.collections.iter().flat_map(of).collect();
-        if !inactive.is_empty() {
+        if !inactive.is_empty() && self.exporter.is_none() {
             consistency.push_str("; inactive tenants activated while they are read: ");
             consistency.push_str(&inactive.join(", "));
         }
@@ -116,19 +146,17 @@ impl Weaviate {
 }
 
 fn piece_of(split: &Split) -> Result<Piece> {
-    serde_json::from_value(split.payload.clone())
-        .map_err(|error| EngineError::failed(format!("split {:?} of the run cannot be read: {error}", split.id)))
+    serde_json::from_value(split.payload.clone()).map_err(|error| unread(split, &error))
+}
+
+fn unread(split: &Split, error: &serde_json::Error) -> EngineError {
+    EngineError::failed(format!("split {:?} of the run cannot be read: {error}", split.id))
 }
 
 #[async_trait]
 impl Source for Weaviate {
     fn identity(&self) -> SourceIdentity {
-        let consistency = match self.settles {
-            false => FUZZY.to_owned(),
-            true => format!(
-                "settled: what changes while it is read is read again, up to {SETTLE_ROUNDS} times, until all of it is as it was at one moment"
-            ),
-        };
+        let consistency = self.consistency();
         SourceIdentity {
             kind: config::NAME.to_owned(),
             address: format!("{} version {}", self.client.name(), self.client.server().version),
@@ -174,31 +202,52 @@ impl Source for Weaviate {
         &self.artifacts
     }
 
-    /// Nothing can be pinned on a server: the token only says when the scan began.
+    /// Nothing can be pinned on a server: the token only says when the scan began. An export is a copy, and the token names it.
     async fn acquire(&self, effects: &Effects) -> Result<Value> {
+        if let Some(exporter) = &self.exporter {
+            let (made, export) = exporter.make(&self.collections, effects).await?;
+            let _ = self.export.set(export);
+            return Ok(
+                json!({ "started": chrono::Utc::now(), "server": self.client.server().version, "export": made }),
+            );
+        }
         self.activate(effects).await?;
         Ok(json!({ "started": chrono::Utc::now(), "server": self.client.server().version }))
     }
 
     async fn clear(&self, effects: &Effects) -> Result<bool> {
-        activate::put_back(&self.client, effects.of_the_dead().await?, effects).await
+        let dead = effects.of_the_dead().await?;
+        let cancelled = export::cancel(&self.client, dead.clone(), effects).await?;
+        Ok(activate::put_back(&self.client, dead, effects).await? || cancelled)
     }
 
-    async fn resume(&self, _token: &Value, effects: &Effects) -> Result<()> {
+    async fn resume(&self, token: &Value, effects: &Effects) -> Result<()> {
+        if let (Some(exporter), Some(made)) = (&self.exporter, Self::made(token)) {
+            let _ = self.export.set(exporter.reopen(&made, &self.collections).await?);
+            return Ok(());
+        }
         self.activate(effects).await
     }
 
     async fn release(&self, _token: &Value, effects: &Effects) -> Result<()> {
+        export::cancel(&self.client, effects.own(), effects).await?;
         activate::put_back(&self.client, effects.own(), effects).await.map(drop)
     }
 
-    /// What was read of a fuzzy scan stays as true as the rest of it.
-    async fn still_valid(&self, _token: &Value) -> Result<bool> {
-        Ok(true)
+    /// What was read of a fuzzy scan stays as true as the rest of it; of an export, while that is there.
+    async fn still_valid(&self, token: &Value) -> Result<bool> {
+        match (&self.exporter, Self::made(token)) {
+            (Some(exporter), Some(made)) => exporter.is_there(&made).await,
+            (exporter, made) => Ok(exporter.is_none() && made.is_none()),
+        }
     }
 
     async fn splits(&self, dataset: &Dataset, parallel: usize) -> Result<Vec<Split>> {
         let collection = self.collection(&dataset.name)?;
+        if let Some(export) = self.export.get() {
+            return Ok(export.splits(&dataset.name, |tenant| collection.wants(tenant)));
+        }
+        // Without an export, as for a plan or a sample, the API tells and reads the same.
         let mut splits = Vec::new();
         for tenant in collection.scopes() {
             // A plan or a sample activates nobody, and reading an inactive tenant may do just that.
@@ -222,6 +271,12 @@ impl Source for Weaviate {
 
     async fn read(&self, request: ReadRequest) -> Result<SplitStream> {
         let collection = self.collection(&request.dataset)?;
+        let payload = &request.split.payload;
+        if let Some(export) = self.export.get().filter(|_| payload.get("file").is_some()) {
+            let (class, columns) = (collection.class.clone(), collection.columns.clone());
+            let piece = serde_json::from_value(payload.clone()).map_err(|error| unread(&request.split, &error))?;
+            return exported::read(export, &exported::Readable { class, columns }, piece, &request).await;
+        }
         let piece = piece_of(&request.split)?;
         let reading = read::Reading::new(self.client.clone(), collection, piece, &request, self.page_bytes)?;
         Ok(reading.events().boxed())

@@ -87,7 +87,7 @@ fn entries(app: &App) -> Vec<Entry> {
         schema: Value::Null,
     });
     let mut entries: Vec<Entry> = of_kind(Kind::Source).chain(rows).collect();
-    for kind in [Kind::Codec, Kind::Encrypt, Kind::Sink, Kind::Connection] {
+    for kind in [Kind::Reshape, Kind::Codec, Kind::Encrypt, Kind::Sink, Kind::Connection] {
         entries.extend(of_kind(kind));
     }
     entries

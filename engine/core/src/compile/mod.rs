@@ -224,6 +224,7 @@ fn describe(stage: &RowStage) -> (&'static str, String) {
             let used = verbs.iter().filter(|(_, count)| *count > 0).map(|(verb, count)| format!("{verb} {count}"));
             ("transform", used.collect::<Vec<_>>().join(", "))
         }
+        RowStage::Reshape(component) => ("reshape", component.name.clone()),
     }
 }
 

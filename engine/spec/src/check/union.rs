@@ -144,6 +144,7 @@ fn noun(kind: &str) -> &str {
     match kind {
         "encrypt" => "encryption",
         "connection" => "connection type",
+        "reshape" => "layout",
         kind => kind,
     }
 }
@@ -156,6 +157,7 @@ fn plural(kind: &str) -> String {
 fn a(kind: &str) -> String {
     match kind {
         "encrypt" => "an encryption".into(),
+        "reshape" => "a layout".into(),
         kind => format!("a {kind}"),
     }
 }

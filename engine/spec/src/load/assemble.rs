@@ -89,6 +89,7 @@ impl Stages {
                 "encrypt" => stages.encrypt = component(Kind::Encrypt, value, &pointer),
                 "sink" => stages.sink = component(Kind::Sink, value, &pointer),
                 "filter" => stages.rows.push(RowStage::Filter(filter(context, value, pointer)?)),
+                "reshape" => stages.rows.extend(component(Kind::Reshape, value, &pointer).map(RowStage::Reshape)),
                 "transform" => stages.rows.push(RowStage::Transform(transform(context, value, pointer)?)),
                 _ => {}
             }

@@ -163,8 +163,7 @@ impl<'a> Context<'a> {
             let Some((key, value)) = only_entry(stage) else {
                 continue;
             };
-            let kind =
-                [Kind::Source, Kind::Codec, Kind::Encrypt, Kind::Sink].into_iter().find(|kind| kind.as_str() == key);
+            let kind = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Connection).find(|kind| kind.as_str() == key);
             if let Some(kind) = kind {
                 add(kind, &format!("/stages/{index}/{key}"), value);
             }

@@ -18,7 +18,7 @@ struct Stage<'a> {
 fn rank(key: &str) -> u8 {
     match key {
         "source" => 0,
-        "filter" | "transform" => 1,
+        "filter" | "transform" | "reshape" => 1,
         "codec" => 2,
         "encrypt" => 3,
         _ => 4,
@@ -30,7 +30,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let list = context.stages();
-    let known = ["source", "filter", "transform", "codec", "encrypt", "sink"];
+    let known = ["source", "filter", "transform", "reshape", "codec", "encrypt", "sink"];
     let mut stages = Vec::new();
     for (index, item) in list.iter().enumerate() {
         if let Some((key, value)) = only_entry(item).filter(|(key, _)| known.contains(key)) {
@@ -90,6 +90,7 @@ fn misplaced(context: &Context<'_>, stages: &[Stage<'_>]) -> Vec<Finding> {
                     "source" => "the source is the first stage",
                     _ if before.key == "sink" => "the sink is the last stage",
                     "codec" => "a codec stands before encrypt",
+                    "reshape" => "layouts are made of rows, before codec and encrypt",
                     _ => "filters and transforms work on rows and stand before codec and encrypt",
                 };
                 let line = context.document.locate(&before.pointer).0;

@@ -40,6 +40,8 @@ pub(super) fn check(context: &Context<'_>, outcome: &Outcome) -> Vec<Finding> {
         match only_entry(stage) {
             Some(("filter", value)) => flow.filter(value, &format!("/stages/{index}/filter")),
             Some(("transform", Value::Object(map))) => flow.transform(map, &format!("/stages/{index}/transform")),
+            // The columns of a layout are its own.
+            Some(("reshape", _)) => flow.columns = Columns::default(),
             _ => {}
         }
     }

@@ -52,7 +52,7 @@ def address(text):
 
 class Database(Connector):
     name = "weaviate"
-    groups = ("tenants", "references", "rights", "limits", "health")
+    groups = ("tenants", "references", "rights", "limits", "health", "exports")
     for_kills = {"only": ["Org", "Person", "Article", "Tenants", "Named", "Everything"], "tenants": 9, "per_tenant": 60}
     for_steps = {"only": ["Org", "Person", "Article", "Named"]}
     slow = {"page_bytes": "16KiB"}
