@@ -126,7 +126,9 @@ fn every_type_comes_back_bit_by_bit() {
             let found = read(&again, "Doc").await.unwrap();
             assert!(found.rejects.is_empty(), "{:?}", found.rejects);
             let found = whole(&found);
-            assert_eq!(format!("{given:?}"), format!("{found:?}"));
+            assert_eq!(given.schema(), found.schema());
+            // As texts: NaN is not equal to itself.
+            assert_eq!(format!("{:?}", given.columns()), format!("{:?}", found.columns()));
         });
     }
 }
