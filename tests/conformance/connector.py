@@ -27,6 +27,8 @@ class Connector:
     slow_sink = {}
     # Options of the source by which a backup is of one moment, which it states; none where there is no such thing.
     settled = None
+    # Options of the source that change who evaluates a filter, by a word for each; what is selected must be the same with all of them.
+    evaluations = {"": {}}
 
     def servers(self):
         """The servers to test on, the newest first, from the environment; an exception with the remedy where there are none."""

@@ -50,11 +50,12 @@ def address(text):
 
 class Database(Connector):
     name = "weaviate"
-    groups = ("tenants", "references", "rights", "limits", "health")
+    groups = ("tenants", "references", "rights", "limits", "health", "pushed")
     for_kills = {"only": ["Org", "Person", "Article", "Tenants", "Named", "Everything"], "tenants": 9, "per_tenant": 60}
     slow = {"page_bytes": "16KiB"}
     slow_sink = {"batch_bytes": "4KiB"}
     settled = {"consistency": "settled"}
+    evaluations = {"": {}, "by the index": {"inverted_index": "trust"}}
 
     def servers(self):
         found = []
@@ -115,7 +116,8 @@ class Database(Connector):
 
     def make(self, server, dataset):
         kinds = {"name": "text", "number": "int", "ratio": "number", "flag": "boolean", "day": "date", "tags": "text[]"}
-        properties = [fixture.prop(name, kind) for name, kind in kinds.items()]
+        # Whole texts: words could not be looked up.
+        properties = [fixture.prop(name, kind, **({"tokenization": "field"} if kind.startswith("text") else {})) for name, kind in kinds.items()]
         server.handle.create({"class": dataset, "vectorizer": "none", "properties": properties, "invertedIndexConfig": {"indexTimestamps": True, "indexNullState": True}})
 
     def put(self, server, dataset, found):
