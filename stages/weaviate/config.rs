@@ -89,6 +89,11 @@ pub(super) struct SourceOptions {
     /// written in parts. Default: fuzzy.
     #[serde(default)]
     pub consistency: Consistency,
+    /// Whether filters on properties and times are looked up in the server's inverted index, where it finds few objects. It does not
+    /// know objects that were written before a property was indexed: they would be left out without a word. Default: ignore, which
+    /// reads every object and filters here. Filters on ids and tenants need no index. With `consistency: settled` whole ranges are read.
+    #[serde(default)]
+    pub inverted_index: InvertedIndex,
     /// What a page of objects should hold. Smaller pages take longer and need less memory. Default: 4MiB.
     #[serde(default = "page_bytes")]
     pub page_bytes: ByteSize,
@@ -143,6 +148,18 @@ impl Backend {
             Self::Azure => "azure",
         }
     }
+}
+
+/// Whether the inverted index is used for filters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum InvertedIndex {
+    /// Every object is read.
+    #[default]
+    Ignore,
+    /// Objects that it does not find are not read. For collections whose index was never changed, and servers from 1.29 on.
+    Trust,
 }
 
 /// Whether vectors have one length.

@@ -55,6 +55,8 @@ class Connector:
     key_words = ()
     # Options of the sink without which it leaves out things that are no dataset.
     all_of_it = {}
+    # Options of the source that change who evaluates a filter, by a word for each; what is selected must be the same with all of them.
+    evaluations = {"": {}}
 
     def servers(self):
         """The servers to test on, the newest first, from the environment; an exception with the remedy where there are none."""

@@ -38,16 +38,17 @@ def difference(expected, actual):
 # ---- predicates: SQL, and what it is of a row: true, false, or none where SQL says null
 
 
-def predicate(rng, depth=3):
+def predicate(rng, depth=3, ids=()):
+    """`ids` are some that predicates may name; the row must have its `id` then."""
     if depth and rng.random() < 0.6:
         kind = rng.choice(["and", "or", "not"])
         if kind == "not":
-            sql, holds = predicate(rng, depth - 1)
+            sql, holds = predicate(rng, depth - 1, ids)
             return f"NOT ({sql})", lambda row: None if holds(row) is None else not holds(row)
-        (one, first), (two, second) = predicate(rng, depth - 1), predicate(rng, depth - 1)
+        (one, first), (two, second) = predicate(rng, depth - 1, ids), predicate(rng, depth - 1, ids)
         absorbing = kind == "or"
         return f"({one}) {kind.upper()} ({two})", lambda row: three(absorbing, first(row), second(row))
-    return leaf(rng)
+    return leaf(rng, ids)
 
 
 def three(absorbing, one, two):
@@ -57,8 +58,8 @@ def three(absorbing, one, two):
     return None if one is None or two is None else not absorbing
 
 
-def leaf(rng):
-    field = rng.choice(["name", "number", "ratio", "flag", "day", "tags"])
+def leaf(rng, ids=()):
+    field = rng.choice(["name", "number", "ratio", "flag", "day", "tags"] + (["id"] if ids else []))
     kind = rng.choice(["null", "not null", "compare", "compare", "compare", "in"])
     if kind == "null":
         return f"{field} IS NULL", lambda row: field not in row
@@ -70,16 +71,21 @@ def leaf(rng):
         tag = rng.choice(TAGS)
         return f"array_has(tags, '{tag}')", lambda row: tag in row["tags"] if "tags" in row else None
     draw = {"name": lambda: rng.choice(NAMES), "number": lambda: rng.randint(-5, 400), "ratio": lambda: rng.choice([0.5, -1.25, 0.0, 1e9]),
-            "day": lambda: f"{rng.randint(1990, 2030)}-01-01T00:00:00Z"}[field]
+            "day": lambda: f"{rng.randint(1990, 2030)}-01-01T00:00:00Z", "id": lambda: spelled(rng, rng.choice(ids))}[field]
     if kind == "in" and field != "day":
         values = [draw() for _ in range(3)]
         return f"{field} IN ({', '.join(map(literal, values))})", lambda row: row[field] in values if field in row else None
     operator, value = rng.choice(["=", "<>", "<", "<=", ">", ">="]), draw()
     holds = {"=": lambda a: a == value, "<>": lambda a: a != value, "<": lambda a: a < value, "<=": lambda a: a <= value, ">": lambda a: a > value, ">=": lambda a: a >= value}[operator]
-    key = (lambda text: text.encode()) if field == "name" else None
+    key = (lambda text: text.encode()) if field in ("name", "id") else None
     if key and operator not in ("=", "<>"):
         return f"{field} {operator} {literal(value)}", lambda row: ordered(operator, key(row[field]), key(value)) if field in row else None
     return f"{field} {operator} {literal(value)}", lambda row: holds(row[field]) if field in row else None
+
+
+def spelled(rng, id):
+    """Mostly the id; else a text that is none: in capitals, cut off, empty, beyond all."""
+    return rng.choice([id, id, id, id, id.upper(), id[: rng.randint(1, 30)], "", "zz", "日本"])
 
 
 def ordered(operator, one, two):

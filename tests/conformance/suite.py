@@ -46,7 +46,8 @@ class Vault:
         self.suite, self.database, self.server = suite, suite.database, server
         self.place = Place(suite, name)
         self.place.variables.update(server.variables)
-        self.exports = 0
+        # Exports so far, and the last run of one.
+        self.exports, self.ran = 0, None
 
     def write(self, name, source, sink, stages=(), backups=None, server=None, **more):
         """A pipeline file: JSON, which is YAML."""
@@ -104,7 +105,7 @@ class Vault:
         self.exports += 1
         folder = f"export-{self.exports}"
         file = self.write(f"{folder}-pipeline", source, {"files": {"path": folder}}, [*stages, {"codec": {"parquet": {"compression": "zstd"}}}], backups)
-        self.run(file, *arguments, codes=codes)
+        self.ran = self.run(file, *arguments, codes=codes)
         return read_export(self.place.path(folder))
 
     def remove(self):

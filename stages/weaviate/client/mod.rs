@@ -22,7 +22,9 @@ use zeroize::Zeroizing;
 use cluster::{Cluster, Node};
 pub use export::ExportStatus;
 pub use fault::Fault;
-use proto::{AggregateReply, AggregateRequest, BatchObjectsReply, BatchObjectsRequest, SearchReply, SearchRequest};
+use proto::{
+    AggregateReply, AggregateRequest, BatchObjectsReply, BatchObjectsRequest, Filters, SearchReply, SearchRequest,
+};
 pub use rest::Meta;
 
 use super::config::{Address, WeaviateConnection};
@@ -145,10 +147,19 @@ impl Client {
         if !self.server().is_at_least(1, 29) {
             return self.count_by_graphql(class, tenant).await;
         }
+        self.count_of(class, tenant, None).await
+    }
+
+    /// How many objects of a class or tenant the index finds for these filters; for servers from 1.29 on.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub async fn count_of(&self, class: &str, tenant: Option<&str>, filters: Option<Filters>) -> Result<u64, Fault> {
         let request = AggregateRequest {
             collection: class.to_owned(),
             tenant: tenant.unwrap_or_default().to_owned(),
             objects_count: true,
+            filters,
         };
         let reply: AggregateReply = self.call("/weaviate.v1.Weaviate/Aggregate", request).await?;
         let count = reply.single_result.and_then(|single| single.objects_count);

@@ -202,6 +202,11 @@ pub struct TextValues {
 
 /// `Filters.Operator`.
 pub mod operator {
+    pub const EQUAL: i32 = 1;
+    pub const GREATER_THAN_EQUAL: i32 = 4;
+    pub const LESS_THAN_EQUAL: i32 = 6;
+    pub const AND: i32 = 7;
+    pub const OR: i32 = 8;
     pub const CONTAINS_ANY: i32 = 12;
 }
 
@@ -211,6 +216,15 @@ pub struct Filters {
     pub operator: i32,
     #[prost(message, repeated, tag = "3")]
     pub filters: Vec<Filters>,
+    // One of these: what is set is sent, also where it is zero or empty.
+    #[prost(string, optional, tag = "4")]
+    pub value_text: Option<String>,
+    #[prost(int64, optional, tag = "5")]
+    pub value_int: Option<i64>,
+    #[prost(bool, optional, tag = "6")]
+    pub value_boolean: Option<bool>,
+    #[prost(double, optional, tag = "7")]
+    pub value_number: Option<f64>,
     #[prost(message, optional, tag = "9")]
     pub value_text_array: Option<TextValues>,
     #[prost(message, optional, tag = "20")]
@@ -231,6 +245,8 @@ pub struct AggregateRequest {
     pub tenant: String,
     #[prost(bool, tag = "20")]
     pub objects_count: bool,
+    #[prost(message, optional, tag = "40")]
+    pub filters: Option<Filters>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -13,6 +13,7 @@ use super::super::columns::{Column, Shape, columns_of, schema_of};
 use super::super::config::{self, ColdTenants, Reader, SourceOptions, VectorLengths};
 use super::super::health::{self, Principal, Purpose};
 use super::super::lengths::{self, Lengths};
+use super::filter::Index;
 
 /// Objects that are looked at for the length of their vectors, in each tenant.
 const SAMPLE: u32 = 100;
@@ -48,6 +49,8 @@ pub struct Collection {
     pub columns: Vec<Column>,
     /// As a dataset.
     pub dataset: Dataset,
+    /// What of its inverted index filters may use: nothing, unless the user trusts it.
+    pub index: Index,
 }
 
 impl Collection {
@@ -301,5 +304,5 @@ async fn collection(
     let columns = columns_of(&class, &shapes);
     let (schema, roles) = schema_of(&columns);
     let dataset = Dataset { name: class.name.clone(), schema, roles, rows: Some(rows), bytes: None };
-    Ok(Collection { class, tenants, inactive, columns, dataset })
+    Ok(Collection { class, tenants, inactive, columns, dataset, index: Index::default() })
 }

@@ -3,6 +3,7 @@
 mod activate;
 mod discover;
 mod export;
+mod filter;
 pub(super) mod pages;
 mod ranges;
 mod read;
@@ -23,11 +24,16 @@ use restow_spec::pipeline::Component;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::config::{self, Consistency, Reader, SourceOptions};
+use super::config::{self, Consistency, InvertedIndex, Reader, SourceOptions};
 use super::export::{self as exported, Export};
 use discover::{Collection, discover};
 use export::{Exporter, Made};
+use filter::{Index, Lookups};
 use ranges::{Piece, pieces};
+use read::Task;
+
+/// The first versions that count what a filter finds by gRPC: older ones are not asked.
+const COUNTS_FILTERS: (u32, u32) = (1, 29);
 
 /// How often what has changed since it was read is read again.
 const SETTLE_ROUNDS: u32 = 10;
@@ -48,7 +54,13 @@ impl SourceFactory for Factory {
             Reader::Scan => None,
             Reader::Export(reader) => Some(Exporter::new(&client, reader, context).await?),
         };
-        let found = discover(&client, &options).await?;
+        let mut found = discover(&client, &options).await?;
+        let is_trusted = options.inverted_index == InvertedIndex::Trust;
+        if is_trusted && client.server().is_at_least(COUNTS_FILTERS.0, COUNTS_FILTERS.1) {
+            for collection in &mut found.collections {
+                collection.index = Index::of(&collection.class.text, &collection.columns);
+            }
+        }
         let datasets = found.collections.iter().map(|collection| collection.dataset.clone()).collect();
         Ok(Arc::new(Weaviate {
             client,
@@ -63,6 +75,8 @@ impl SourceFactory for Factory {
             settles: options.consistency == Consistency::Settled,
             exporter,
             export: OnceLock::new(),
+            is_trusted,
+            lookups: Lookups::default(),
         }))
     }
 }
@@ -88,6 +102,9 @@ struct Weaviate {
     exporter: Option<Exporter>,
     /// That export, once it is made.
     export: OnceLock<Export>,
+    /// Whether the user trusts the inverted index.
+    is_trusted: bool,
+    lookups: Lookups,
 }
 
 impl Weaviate {
@@ -136,6 +153,25 @@ impl Weaviate {
             consistency.push_str(note);
         }
         consistency
+    }
+
+    /// What of a piece is left by the filters.
+    async fn task(&self, collection: &Collection, piece: &Piece, filters: &[Expr]) -> Result<Task> {
+        let (whole, tenant) = (piece.ids()?, piece.tenant.as_deref());
+        let mut ids = filter::ids_of(collection, filters, tenant).and(&whole);
+        let mut because = (ids != whole).then_some("the filters leave no other id of this range");
+        if !ids.is_empty()
+            && let Some(search) = filter::search(&collection.index, filters)
+        {
+            let class = collection.class.name.as_str();
+            let found = self.lookups.find(&self.client, class, tenant, &search).await;
+            let about = || format!("{}: searching the inverted index of {class}", self.client.name());
+            if let Some(found) = found.map_err(|fault| fault.about(about()))? {
+                ids = ids.and(&found);
+                because = Some("the inverted index finds no other object of this range");
+            }
+        }
+        Ok(Task { tenant: piece.tenant.clone(), ids, because })
     }
 
     fn collection(&self, name: &str) -> Result<&Collection> {
@@ -265,8 +301,22 @@ impl Source for Weaviate {
         Ok(splits)
     }
 
-    fn pushdown(&self, _dataset: &Dataset, _filter: &Expr) -> Pushdown {
-        Pushdown::No
+    fn pushdown(&self, dataset: &Dataset, filter: &Expr) -> Pushdown {
+        // A settled scan looks at whole ranges again, and must have read them; an export is read whole.
+        let takes = !self.settles && self.exporter.is_none();
+        let collection = self.collection(&dataset.name).ok().filter(|_| takes);
+        collection.map_or(Pushdown::No, |collection| filter::pushdown(collection, filter))
+    }
+
+    fn explain(&self, dataset: &Dataset, filters: &[Expr]) -> Vec<String> {
+        let Ok(collection) = self.collection(&dataset.name) else { return Vec::new() };
+        let mut lines = filter::explain(collection, filters);
+        let server = self.client.server();
+        if self.is_trusted && !server.is_at_least(COUNTS_FILTERS.0, COUNTS_FILTERS.1) {
+            lines
+                .push(format!("the inverted index is not used: version {} cannot count what it finds", server.version));
+        }
+        lines
     }
 
     async fn read(&self, request: ReadRequest) -> Result<SplitStream> {
@@ -278,7 +328,8 @@ impl Source for Weaviate {
             return exported::read(export, &exported::Readable { class, columns }, piece, &request).await;
         }
         let piece = piece_of(&request.split)?;
-        let reading = read::Reading::new(self.client.clone(), collection, piece, &request, self.page_bytes)?;
+        let task = self.task(collection, &piece, &request.filters).await?;
+        let reading = read::Reading::new(self.client.clone(), collection, task, &request, self.page_bytes)?;
         Ok(reading.events().boxed())
     }
 }

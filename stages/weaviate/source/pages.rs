@@ -16,7 +16,7 @@ use super::super::client::{Client, Fault};
 use super::super::columns::{Column, Content};
 use super::super::decode::{self, RestObject, RestPage, id_of};
 use super::super::rows::Cell;
-use super::ranges::number;
+use super::ranges::{number, text};
 
 /// Objects of the first page, before their size is known.
 const FIRST_LIMIT: u32 = 100;
@@ -62,18 +62,30 @@ pub struct Cursor {
     pub after: String,
     /// Objects to ask for.
     limit: u32,
+    /// The most that can be wanted before the next jump.
+    most: u32,
 }
 
 impl Cursor {
-    /// A cursor behind this id.
-    pub fn behind(after: Option<&str>) -> Self {
-        Self { after: after.unwrap_or_default().to_owned(), limit: FIRST_LIMIT }
+    /// A cursor that is nowhere yet: [`Self::jump`] follows.
+    pub fn new() -> Self {
+        Self { after: String::new(), limit: FIRST_LIMIT, most: FIRST_LIMIT }
     }
 
-    /// Moves behind the page, and sizes the next one by it.
-    pub fn advance(&mut self, page: &Page, page_bytes: usize) {
-        let Some(last) = page.skipped_to.or(page.rows.last().map(|(last, ..)| *last)) else { return };
-        self.after = uuid::Uuid::from_u128(last).hyphenated().to_string();
+    /// Moves before `from`. No page needs to have more than the ids up to `to`.
+    pub fn jump(&mut self, from: u128, to: u128) {
+        self.after = from.checked_sub(1).map(text).unwrap_or_default();
+        let ids = to.saturating_sub(from).saturating_add(1);
+        self.most = u32::try_from(ids).unwrap_or(MAX_LIMIT).clamp(1, MAX_LIMIT);
+    }
+
+    /// How many objects are asked for.
+    fn limit(&self) -> u32 {
+        self.limit.min(self.most)
+    }
+
+    /// Sizes the next page by this one.
+    pub fn learn(&mut self, page: &Page, page_bytes: usize) {
         if page.rows.is_empty() {
             return;
         }
@@ -85,6 +97,13 @@ impl Cursor {
     }
 }
 
+impl Page {
+    /// The last id that it has seen; none where there was nothing.
+    pub fn last(&self) -> Option<u128> {
+        self.skipped_to.or(self.rows.last().map(|(last, ..)| *last))
+    }
+}
+
 impl PageRequest {
     /// The page behind the cursor. A page that is too large or that the server cannot give is asked for in halves, then by REST,
     /// then object by object.
@@ -92,7 +111,7 @@ impl PageRequest {
     /// # Errors
     /// The server stays away, or refuses for a reason that has nothing to do with the objects.
     pub async fn fetch(&self, cursor: &Cursor) -> Result<Page, Fault> {
-        let mut limit = cursor.limit;
+        let mut limit = cursor.limit();
         loop {
             let page = if self.by_grpc {
                 self.results(self.search(&cursor.after, limit)).await
@@ -336,7 +355,7 @@ impl PageRequest {
             Ok(body) => body,
             Err(fault @ (Fault::Away { .. } | Fault::Denied(_) | Fault::Untrusted(_))) => return Err(fault),
             // Deleted since: read on behind it.
-            Err(Fault::Missing(_)) => return Box::pin(self.fetch(&Cursor { after: id, limit: 1 })).await,
+            Err(Fault::Missing(_)) => return Box::pin(self.fetch(&Cursor { after: id, limit: 1, most: 1 })).await,
             Err(Fault::TooLarge(reason) | Fault::Refused(reason)) => {
                 let reject = decode::reject(&self.class, &self.tenant, &id, reason, None);
                 return Ok(Page { rows: vec![(key, updated, Err(reject))], ..Page::default() });

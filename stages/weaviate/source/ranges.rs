@@ -3,13 +3,14 @@
 //! range, and ranges that look crowded are halved.
 
 use futures::{StreamExt, TryStreamExt, stream};
-use restow_core::Result;
+use restow_core::{EngineError, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::client::Client;
 use super::super::client::proto::{MetadataRequest, PropertiesRequest, SearchRequest};
 use super::super::decode::id_of;
+use super::filter::Ids;
 
 /// Objects that a range should have: small enough that reading it again costs little, large enough that its requests do.
 const TARGET_ROWS: u64 = 20_000;
@@ -35,6 +36,26 @@ pub struct Piece {
     /// About how many objects it has.
     #[serde(skip)]
     pub rows: Option<u64>,
+}
+
+impl Piece {
+    /// Its ids.
+    ///
+    /// # Errors
+    /// One of its ends is no id.
+    pub fn ids(&self) -> Result<Ids> {
+        let end = |text: &Option<String>| match text.as_deref().map(|text| (text, number(text))) {
+            None => Ok(None),
+            Some((_, Some(id))) => Ok(Some(id)),
+            Some((text, None)) => Err(EngineError::failed(format!("{text:?}, the end of a range of ids, is no id"))),
+        };
+        let (after, to) = (end(&self.after)?, end(&self.to)?);
+        let to = to.unwrap_or(u128::MAX);
+        Ok(match after {
+            None => Ids::range(0, to),
+            Some(after) => after.checked_add(1).map_or_else(Ids::none, |from| Ids::range(from, to)),
+        })
+    }
 }
 
 /// A range while it is cut: from `from` to `to`, both with it.
@@ -154,7 +175,8 @@ pub fn number(id: &str) -> Option<u128> {
     Uuid::try_parse(id).ok().map(|id| id.as_u128())
 }
 
-fn text(number: u128) -> String {
+/// The text of an id.
+pub fn text(number: u128) -> String {
     Uuid::from_u128(number).hyphenated().to_string()
 }
 

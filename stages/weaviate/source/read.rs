@@ -12,17 +12,31 @@ use super::super::client::Fault;
 use super::super::columns::Column;
 use super::super::rows::RowBuilder;
 use super::discover::Collection;
+use super::filter::Ids;
 use super::pages::{Cursor, Page, PageRequest};
-use super::ranges::{Piece, number};
+use super::ranges::text;
 use super::state::State as Content;
 use crate::weaviate::client::Client;
+
+/// Where fewer than one object in so many is wanted, each is asked for by itself; else everything between them is read.
+const SPARSE: u64 = 64;
+
+/// What is to be read of a collection or tenant.
+pub struct Task {
+    /// The tenant, where there are tenants.
+    pub tenant: Option<String>,
+    /// The ids that are wanted.
+    pub ids: Ids,
+    /// Why not all ids of the range are, where they are not.
+    pub because: Option<&'static str>,
+}
 
 /// A range being read. The next page is under way while this one is decoded.
 pub struct Reading {
     pages: PageRequest,
-    piece: Piece,
-    /// The last id of the range.
-    to: Option<u128>,
+    task: Task,
+    /// The ranges that the cursor goes through: those of the ids that are wanted, or all between the first and the last of them.
+    route: Ids,
     cursor: Cursor,
     builder: RowBuilder,
     batch_rows: usize,
@@ -54,14 +68,14 @@ impl Drop for Fetch {
 }
 
 impl Reading {
-    /// Begins a range.
+    /// Begins to read.
     ///
     /// # Errors
     /// A column of the request is none of the collection's.
     pub fn new(
         client: Client,
         collection: &Collection,
-        piece: Piece,
+        task: Task,
         request: &ReadRequest,
         page_bytes: usize,
     ) -> Result<Self> {
@@ -73,18 +87,20 @@ impl Reading {
         });
         let columns: Vec<Column> = columns.collect::<Result<_>>()?;
         let by_grpc = collection.class.is_whole_by_grpc();
-        Ok(Self {
+        let few = request.split.rows.unwrap_or(0) / SPARSE;
+        let route = if task.ids.ranges().len() as u64 > few.max(1) { task.ids.span() } else { task.ids.clone() };
+        let mut reading = Self {
             pages: PageRequest {
                 client,
                 class: collection.class.name.clone(),
-                tenant: piece.tenant.clone().unwrap_or_default(),
+                tenant: task.tenant.clone().unwrap_or_default(),
                 columns,
                 by_grpc,
                 page_bytes,
             },
-            to: piece.to.as_deref().and_then(number),
-            cursor: Cursor::behind(piece.after.as_deref()),
-            piece,
+            task,
+            route,
+            cursor: Cursor::new(),
             builder: RowBuilder::new(&request.schema)?,
             batch_rows: request.batch_rows.max(1),
             ready: VecDeque::new(),
@@ -95,7 +111,24 @@ impl Reading {
             limit: request.limit.map(|limit| limit as u64),
             content: Content::default(),
             state: State::Reading,
-        })
+        };
+        if !reading.go_on(Some(0)) {
+            reading.state = State::AtEnd;
+        }
+        Ok(reading)
+    }
+
+    /// Moves the cursor to the first id of the route from this one on; says whether there is any.
+    fn go_on(&mut self, from: Option<u128>) -> bool {
+        let ahead = from.and_then(|from| {
+            let ranges = self.route.ranges();
+            let (start, end) = ranges.get(ranges.partition_point(|(_, end)| *end < from))?;
+            Some((from.max(*start), *end))
+        });
+        if let Some((start, end)) = ahead {
+            self.cursor.jump(start, end);
+        }
+        ahead.is_some()
     }
 
     /// Its rows, then its end.
@@ -123,17 +156,19 @@ impl Reading {
     async fn page(&mut self) -> Result<()> {
         let fetch = self.under_way.take().unwrap_or_else(|| self.fetch());
         let page = Self::arrived(fetch).await.map_err(|fault| fault.about(self.place()))?;
-        self.cursor.advance(&page, self.pages.page_bytes);
-        let beyond = |id: u128| self.to.is_some_and(|to| id > to);
-        let last = page.rows.last().map(|(id, ..)| *id);
-        let is_end = page.is_empty || last.is_some_and(beyond) || last == self.to && last.is_some();
+        self.cursor.learn(&page, self.pages.page_bytes);
+        // An empty page is the end of everything; else the route may go on behind the last id.
+        let is_end = match page.last() {
+            Some(last) if !page.is_empty => !self.go_on(last.checked_add(1)),
+            _ => true,
+        };
         if !is_end && self.limit.is_none_or(|limit| self.rows + (page.rows.len() as u64) < limit) {
             self.under_way = Some(self.fetch());
         }
         self.bytes += page.bytes;
         for (id, updated, row) in page.rows {
-            if self.to.is_some_and(|to| id > to) {
-                break;
+            if !self.task.ids.has(id) {
+                continue;
             }
             self.rows += 1;
             self.content.add(id, updated);
@@ -170,17 +205,23 @@ impl Reading {
     }
 
     fn evidence(&self) -> Evidence {
-        let proof = match (&self.piece.to, self.limit) {
+        let end = |ids: &Ids| ids.ranges().last().map(|(_, to)| *to);
+        let mut proof = match (end(&self.route), self.limit) {
             (_, Some(limit)) if self.rows >= limit => "as many rows as were asked for".to_owned(),
-            (Some(to), _) => format!("an id above {to}, or none"),
-            (None, _) => "an empty page".to_owned(),
+            (None, _) => "no id of this range is wanted".to_owned(),
+            (Some(u128::MAX), _) => "an empty page".to_owned(),
+            (Some(to), _) => format!("an id above {}, or none", text(to)),
         };
+        if let Some(because) = self.task.because {
+            proof.push_str("; ");
+            proof.push_str(because);
+        }
         let proof = format!("{proof}; read from {} to {}", self.began.to_rfc3339(), chrono::Utc::now().to_rfc3339());
         Evidence { rows: Some(self.rows), bytes: self.bytes, proof, state: Some(self.content.digest()) }
     }
 
     fn place(&self) -> String {
-        let tenant = self.piece.tenant.as_ref().map(|tenant| format!(", tenant {tenant:?}")).unwrap_or_default();
+        let tenant = self.task.tenant.as_ref().map(|tenant| format!(", tenant {tenant:?}")).unwrap_or_default();
         format!("{}: reading {:?}{tenant} after id {:?}", self.pages.client.name(), self.pages.class, self.cursor.after)
     }
 }

@@ -53,6 +53,12 @@ fn render_dataset(dataset: &DatasetPlan, physical: bool) -> String {
         };
         let _ = writeln!(out, "  pushed down  {} ({how})", pushed.filter);
     }
+    for read in &dataset.at_source {
+        let _ = writeln!(out, "  at source    {read}");
+    }
+    for filter in &dataset.evaluated_here {
+        let _ = writeln!(out, "  filter here  {filter}");
+    }
     if !dataset.columns_left.is_empty() {
         let _ = writeln!(out, "  not fetched  {}", names(&dataset.columns_left));
     }
@@ -125,6 +131,8 @@ mod tests {
             name: "cities".into(),
             stages: vec![stage("source", &columns), stage("filter", &columns)],
             pushed: vec![PushedFilter { filter: "n > 1".into(), pushdown: Pushdown::Inexact }],
+            at_source: vec!["ids 1 to 7".into()],
+            evaluated_here: vec!["n > 1".into()],
             columns_read: vec!["id".into(), "n".into()],
             columns_left: vec!["vector".into()],
             splits: 2,
@@ -157,6 +165,8 @@ dataset cities
   size         4,000 rows, 9.8 MB
   splits       2
   pushed down  n > 1 (inexact: the source skips what it can, and the filter is applied again)
+  at source    ids 1 to 7
+  filter here  n > 1
   not fetched  vector
   1. source
      id  int  id

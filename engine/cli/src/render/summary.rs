@@ -50,7 +50,9 @@ fn figures(out: &mut String, summary: &RunSummary) {
     let source = if bytes_read > 0 { format!(", {} read", bytes(bytes_read)) } else { String::new() };
     line(out, "scanned", &format!("{}{source}", counted(scanned, "row")));
     if !summary.pushed.is_empty() {
-        let filters = summary.pushed.join(" AND ");
+        let one = |filter: &String| if filter.contains(" OR ") { format!("({filter})") } else { filter.clone() };
+        let filters: Vec<String> = summary.pushed.iter().map(one).collect();
+        let filters = filters.join(" AND ");
         line(out, "pushed", &format!("{filters}: rows that the source left out were not scanned"));
     }
     line(out, "filtered", &grouped(filtered));

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
+use datafusion::physical_expr_common::physical_expr::fmt_sql;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::prelude::SessionContext;
 use restow_spec::pipeline::RowStage;
 use serde::Serialize;
@@ -34,6 +37,10 @@ pub struct CompiledDataset {
     pub stages: Vec<StageColumns>,
     /// The filters that the source takes part in, and how far.
     pub pushed: Vec<(String, Pushdown)>,
+    /// What the source reads because of them, in its words.
+    pub at_source: Vec<String>,
+    /// The filters that are evaluated here, on every row that the source gives.
+    pub here: Vec<String>,
     /// The columns that are read from the source.
     pub columns_read: Vec<String>,
     /// The splits.
@@ -130,7 +137,7 @@ impl Compiler<'_> {
         let plan = physical(&self.session, rows.frame.logical_plan(), self.now).await?;
         let shape = shape_of(&plan);
         let schema = stored_schema(&plan.schema(), dataset, &rows)?;
-        let (pushed, columns_read) = pushed_down(&plan, source.as_ref(), dataset);
+        let down = pushed_down(&plan, source.as_ref(), dataset);
         let sink_dataset = SinkDataset {
             name: dataset.name.clone(),
             schema,
@@ -145,8 +152,10 @@ impl Compiler<'_> {
             plan,
             shape,
             stages,
-            pushed,
-            columns_read,
+            pushed: down.pushed,
+            at_source: down.at_source,
+            here: down.here,
+            columns_read: down.columns,
             splits,
             ids,
         })
@@ -183,21 +192,32 @@ fn check_identity(dataset: &Dataset, rows: &Rows, sink: Option<&dyn Sink>) -> Re
     Ok(())
 }
 
-fn pushed_down(
-    plan: &Arc<dyn datafusion::physical_plan::ExecutionPlan>,
-    source: &dyn Source,
-    dataset: &Dataset,
-) -> (Vec<(String, Pushdown)>, Vec<String>) {
+/// Where the filters of a plan are evaluated.
+#[derive(Debug, Default)]
+struct PushedDown {
+    pushed: Vec<(String, Pushdown)>,
+    at_source: Vec<String>,
+    here: Vec<String>,
+    columns: Vec<String>,
+}
+
+fn pushed_down(plan: &Arc<dyn ExecutionPlan>, source: &dyn Source, dataset: &Dataset) -> PushedDown {
     if let Some(scan) = plan.downcast_ref::<ScanExec>() {
-        let filters = scan.pushed_filters().iter().map(|filter| (filter.to_string(), source.pushdown(dataset, filter)));
-        let columns = scan.columns().fields().iter().map(|field| field.name().clone());
-        return (filters.collect(), columns.collect());
+        let filters = scan.pushed_filters();
+        let pushed = filters.iter().map(|filter| (filter.to_string(), source.pushdown(dataset, filter)));
+        return PushedDown {
+            pushed: pushed.collect(),
+            at_source: if filters.is_empty() { Vec::new() } else { source.explain(dataset, filters) },
+            here: Vec::new(),
+            columns: scan.columns().fields().iter().map(|field| field.name().clone()).collect(),
+        };
     }
-    plan.children()
-        .into_iter()
-        .map(|child| pushed_down(child, source, dataset))
-        .find(|(_, columns)| !columns.is_empty())
-        .unwrap_or_default()
+    let below = plan.children().into_iter().map(|child| pushed_down(child, source, dataset));
+    let mut found = below.max_by_key(|found| found.columns.len()).unwrap_or_default();
+    if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+        found.here.push(fmt_sql(filter.predicate().as_ref()).to_string());
+    }
+    found
 }
 
 fn columns_after(stage: &str, detail: &str, rows: &Rows) -> StageColumns {

@@ -40,6 +40,12 @@ pub struct DatasetPlan {
     pub stages: Vec<StageColumns>,
     /// Filters that the source takes part in.
     pub pushed: Vec<PushedFilter>,
+    /// What the source reads because of them, in its words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub at_source: Vec<String>,
+    /// Filters that are evaluated here, on every row that the source gives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evaluated_here: Vec<String>,
     /// Columns that are fetched.
     pub columns_read: Vec<String>,
     /// Columns that are never fetched.
@@ -136,6 +142,8 @@ fn dataset_plan(opened: &OpenedPipeline, dataset: CompiledDataset) -> DatasetPla
             .iter()
             .map(|(filter, pushdown)| PushedFilter { filter: filter.clone(), pushdown: *pushdown })
             .collect(),
+        at_source: dataset.at_source,
+        evaluated_here: dataset.here,
         columns_left: left.filter(|name| !dataset.columns_read.contains(name)).collect(),
         columns_read: dataset.columns_read,
         splits: dataset.splits.len(),

@@ -95,6 +95,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// How far this source can evaluate a filter by itself. One function serves the plan and the scan.
     fn pushdown(&self, dataset: &Dataset, filter: &Expr) -> Pushdown;
 
+    /// What is read because of filters that [`Self::pushdown`] did not refuse, in words, for `plan`: `tenants "a"`, `ids 1 to 7`.
+    fn explain(&self, _dataset: &Dataset, _filters: &[Expr]) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Reads one split. The stream ends with exactly one [`SplitEvent::End`]; a stream that ends without it is a
     /// failed read, never a short one.
     ///

@@ -52,7 +52,7 @@ def address(text):
 
 class Database(Connector):
     name = "weaviate"
-    groups = ("tenants", "references", "rights", "limits", "health", "exports")
+    groups = ("tenants", "references", "rights", "limits", "health", "exports", "pushed")
     for_kills = {"only": ["Org", "Person", "Article", "Tenants", "Named", "Everything"], "tenants": 9, "per_tenant": 60}
     for_steps = {"only": ["Org", "Person", "Article", "Named"]}
     slow = {"page_bytes": "16KiB"}
@@ -60,6 +60,7 @@ class Database(Connector):
     settled = {"consistency": "settled"}
     key_words = ("api_key", "WEAVIATE_API_KEY")
     all_of_it = {"roles": True}
+    evaluations = {"": {}, "by the index": {"inverted_index": "trust"}}
 
     def servers(self):
         found = []
@@ -138,7 +139,8 @@ class Database(Connector):
 
     def make(self, server, dataset):
         kinds = {"name": "text", "number": "int", "ratio": "number", "flag": "boolean", "day": "date", "tags": "text[]"}
-        properties = [fixture.prop(name, kind) for name, kind in kinds.items()]
+        # Whole texts: words could not be looked up.
+        properties = [fixture.prop(name, kind, **({"tokenization": "field"} if kind.startswith("text") else {})) for name, kind in kinds.items()]
         server.handle.create({"class": dataset, "vectorizer": "none", "properties": properties, "invertedIndexConfig": {"indexTimestamps": True, "indexNullState": True}})
 
     def put(self, server, dataset, found):
