@@ -99,7 +99,7 @@ fn kept(
     }
     let Some(first) = lost.first() else { return Ok(notes) };
     let message = format!(
-        "{}: version {} does not support of collection {class:?}: {}",
+        "{}: version {} does not keep all of collection {class:?}: {}",
         client.name(),
         client.server().version,
         lost.iter().map(Change::shown).collect::<Vec<_>>().join("; ")

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use reqwest::Method;
-use restow_core::Result;
 use restow_core::stage::{Item, ItemDone, Reject};
+use restow_core::{EngineError, ExitClass, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ pub async fn make(
     let existing = match there {
         None => {
             client.send(Method::POST, "/schema", &plain).await.map_err(|fault| about(fault, "creating"))?;
-            class_of(client, &mapping.class).await?.unwrap_or_default()
+            present(client, &mapping.class).await?
         }
         Some(existing) => existing,
     };
@@ -80,12 +80,21 @@ pub async fn make(
         let mut made = existing;
         if let Some(added) = added {
             add_vectors(client, mapping, made, &added).await?;
-            made = class_of(client, &mapping.class).await?.unwrap_or_default();
+            made = present(client, &mapping.class).await?;
         }
         let notes = check_made(client, mapping, &mapping.definition, &made, options)?;
         return Ok((ItemDone { done: 1, ..ItemDone::default() }, notes));
     }
     add_properties(client, mapping, &existing, mapping.definition.get("properties"), options).await
+}
+
+/// The class that this run has made or found.
+async fn present(client: &Client, class: &str) -> Result<Value> {
+    class_of(client, class).await?.ok_or_else(|| {
+        let message =
+            format!("{}: collection {class:?} is gone: somebody removed it while this run went on", client.name());
+        EngineError::new(ExitClass::NotFound, message)
+    })
 }
 
 /// A class with one vector of its own and named ones beside it: the server makes it only in two steps, as it once came to be.
@@ -109,8 +118,20 @@ async fn add_vectors(client: &Client, mapping: &Mapping, mut class: Value, added
         map.insert("vectorConfig".to_owned(), added.clone());
     }
     let sent = client.send(Method::PUT, &format!("/schema/{}", mapping.class), &class).await;
-    sent.map(drop)
-        .map_err(|fault| fault.about(format!("{}: adding the named vectors of {:?}", client.name(), mapping.class)))
+    sent.map(drop).map_err(|fault| match fault {
+        Fault::Refused(reason) => {
+            let version = &client.server().version;
+            let message = format!(
+                "{}: version {version} takes no named vectors beside the unnamed one of {:?}: {reason}",
+                client.name(),
+                mapping.class
+            );
+            EngineError::new(ExitClass::Refused, message).with_hint(
+                "restore to a newer server, or give the unnamed vector a name in a transform; what was made is removed again",
+            )
+        }
+        fault => fault.about(format!("{}: adding the named vectors of {:?}", client.name(), mapping.class)),
+    })
 }
 
 /// Adds the reference properties, now that every class is there.
@@ -119,7 +140,7 @@ pub async fn make_references(
     mapping: &Mapping,
     options: &SinkOptions,
 ) -> Result<(ItemDone, Vec<String>)> {
-    let existing = class_of(client, &mapping.class).await?.unwrap_or_default();
+    let existing = present(client, &mapping.class).await?;
     let wanted = Value::Array(mapping.references.clone());
     add_properties(client, mapping, &existing, Some(&wanted), options).await
 }
@@ -151,7 +172,7 @@ async fn add_properties(
     if missing.is_empty() {
         return Ok((done, Vec::new()));
     }
-    let made = class_of(client, &mapping.class).await?.unwrap_or_default();
+    let made = present(client, &mapping.class).await?;
     let notes = check_made(client, mapping, &json!({ "properties": missing }), &made, options)?;
     Ok((done, notes))
 }

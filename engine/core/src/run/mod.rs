@@ -27,7 +27,7 @@ use crate::error::{EngineError, ExitClass, Result};
 use crate::exec::{RejectBudget, RetryPolicy};
 use crate::plan::{compile_all, incoming};
 use crate::progress::Progress;
-use crate::stage::{CommitRequest, DatasetOutcome, Effects, Incoming, OpenContext, Registry, Settled};
+use crate::stage::{CommitRequest, DatasetOutcome, Effects, Incoming, OpenContext, Registry, Settled, Work};
 use datasets::Writing;
 use intent::Begun;
 
@@ -118,9 +118,27 @@ async fn written(
 ) -> Result<(RunSummary, Value)> {
     let writing = compile(request, opened, begun).await?;
     let work = phases::work(request, opened, begun, &writing, lock).await?;
-    phases::before(request, opened, &work).await?;
-    opened.sink.prepare(&work).await?;
-    let mut outcomes = datasets::write_all(request, opened, begun, &writing).await?;
+    let ended = carried_out(request, opened, begun, &writing, &work, began).await;
+    match (&ended, work.check_claim().await) {
+        // Whatever else went wrong may be of the other process's making, and is its to mend.
+        (Err(error), Err(lost)) if error.class() != ExitClass::Damaged && lost.class() == ExitClass::LostRace => {
+            Err(lost)
+        }
+        _ => ended,
+    }
+}
+
+async fn carried_out(
+    request: &RunRequest<'_>,
+    opened: &OpenedPipeline,
+    begun: &Begun,
+    writing: &Writing,
+    work: &Arc<Work>,
+    began: Instant,
+) -> Result<(RunSummary, Value)> {
+    phases::before(request, opened, work).await?;
+    opened.sink.prepare(work).await?;
+    let mut outcomes = datasets::write_all(request, opened, begun, writing).await?;
     let failures = failures(&outcomes);
     if let Some(error) = verdict(request.pipeline.on_error.dataset, &outcomes, failures) {
         let safe = match opened.sink.run_state() {
@@ -129,15 +147,15 @@ async fn written(
         };
         return Err(if error.hint().is_some() { error } else { error.with_hint(safe) });
     }
-    let settled = settle::settle(request, opened, begun, &writing, &mut outcomes).await?;
-    phases::after_or_back(request, opened, begun, &work, &outcomes).await?;
-    rejects::copy(request, opened, &outcomes, &work).await?;
+    let settled = settle::settle(request, opened, begun, writing, &mut outcomes).await?;
+    phases::after_or_back(request, opened, begun, work, &outcomes).await?;
+    rejects::copy(request, opened, &outcomes, work).await?;
     let committed = commit(request, opened, begun, &outcomes, settled.as_ref()).await?;
     if opened.sink.run_state().is_none() {
         opened.state.outcome(&begun.intent.run_id, Outcome::Done).await?;
     }
     let token = begun.token();
-    let summary = RunSummary::of(request, &writing, begun, outcomes, committed, began.elapsed()).with_items(&work);
+    let summary = RunSummary::of(request, writing, begun, outcomes, committed, began.elapsed()).with_items(work);
     Ok((summary, token))
 }
 

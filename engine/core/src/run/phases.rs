@@ -147,6 +147,8 @@ pub(super) async fn after_or_back(
     if error.class() != ExitClass::Damaged || !verifies(request) {
         return Err(error);
     }
+    // Another process that has finished the run is not taken back by one that stood still.
+    work.check_claim().await?;
     request.progress.say(&format!("{error}; taking the run back"));
     undo(request, opened, begun.intent.clone(), &work.incoming).await?;
     Err(error.with_hint(

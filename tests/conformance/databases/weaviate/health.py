@@ -383,7 +383,7 @@ def dropped(suite, group, server, other, name):
                 with group.case(f"{name}: {what}"):
                     refused(suite, other, run(), nothing, *LOST, *LOST.values(), "1.27", "nothing was changed")
                 with group.case(f"{name}: {what}, a part accepted"):
-                    refused(suite, other, run(accept=["invertedIndexConfig", "properties.next"]), nothing, "does not support of collection")
+                    refused(suite, other, run(accept=["invertedIndexConfig", "properties.next"]), nothing, "does not keep all of collection")
             with group.case(f"{name}: accepted"):
                 accept = ["properties.*.textAnalyzer", *list(LOST)[:1], list(LOST)[2]]
                 ran = vault.restore([dataset], server=other, accept=accept)
