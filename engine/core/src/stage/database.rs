@@ -196,7 +196,7 @@ impl Work {
         }
     }
 
-    /// The same, unless it was checked within the last [`CHECKED_WITHIN`]. A process that stood still has not: time goes on without it.
+    /// The same, unless it was checked within the last half second. A process that stood still has not: time goes on without it.
     ///
     /// # Errors
     /// As [`Self::check_claim`].
