@@ -1,18 +1,18 @@
 //! Reads back what a run has written, and compares it object by object.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use restow_core::stage::{Artifact, Incoming, Item, ItemDone, SinkDataset, Work};
+use restow_core::stage::{Artifact, Incoming, Item, ItemDone, Receipt, SinkDataset, Work};
 use restow_core::{EngineError, ExitClass, Result};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::class::Class;
 use super::super::columns::{Shape, columns_of, schema_of};
 use super::super::rows::RowBuilder;
-use super::super::source::pages::PageRequest;
+use super::super::source::pages::{Cursor, PageRequest};
 use super::Target;
 use super::convert::{Columns, Object};
 use super::digest::{self, Canon, Line};
@@ -30,13 +30,7 @@ impl Target {
     pub(super) fn verify_items(work: &Work) -> Result<Vec<Item>> {
         let mut items = Vec::new();
         for receipt in work.rows() {
-            if let Some(name) = spools_of(&receipt)?.digests {
-                items.push(Item {
-                    dataset: receipt.dataset.clone(),
-                    id: receipt.split.clone(),
-                    payload: Value::String(name),
-                });
-            }
+            items.extend(item_of(&receipt)?);
         }
         Ok(items)
     }
@@ -50,7 +44,11 @@ impl Target {
 
     /// Compares what one split has written.
     pub(super) async fn verify(&self, item: &Item, mapping: &Mapping, work: &Work) -> Result<ItemDone> {
-        let lines = digest::from_bytes(&work.spooled(item.payload.as_str().unwrap_or_default()).await?)?;
+        let (spool, written) = (item.payload.get("spool"), item.payload.get("written").and_then(Value::as_u64));
+        let lines = digest::from_bytes(&work.spooled(spool.and_then(Value::as_str).unwrap_or_default()).await?)?;
+        if written != Some(lines.len() as u64) {
+            return Err(not_noted(&item.dataset, &item.id));
+        }
         let canon = self.canon(mapping, &work.incoming).await?;
         // References that the server refused are rejects, and are missing rightly.
         let with_references = work
@@ -96,6 +94,27 @@ impl Target {
     }
 }
 
+/// What is to be compared of a split: all that it has written, or the run cannot say that it was.
+fn item_of(receipt: &Receipt) -> Result<Option<Item>> {
+    let written = receipt.counts.written;
+    match spools_of(receipt)?.digests {
+        Some(spool) => Ok(Some(Item {
+            dataset: receipt.dataset.clone(),
+            id: receipt.split.clone(),
+            payload: json!({ "spool": spool, "written": written }),
+        })),
+        None if written == 0 => Ok(None),
+        None => Err(not_noted(&receipt.dataset, &receipt.split)),
+    }
+}
+
+fn not_noted(dataset: &str, split: &str) -> EngineError {
+    EngineError::failed(format!(
+        "dataset {dataset:?}, split {split:?}: what was written was not noted down whole, and cannot be compared"
+    ))
+    .with_hint("run with --fresh to take this run back and begin anew; the source is untouched")
+}
+
 /// Reads objects of a class by their ids, as they would be written.
 struct Reader {
     pages: PageRequest,
@@ -133,7 +152,13 @@ impl Reader {
     /// The objects of these ids that are there, or why one cannot be read.
     async fn objects(&self, tenant: &str, ids: &[Uuid]) -> Result<HashMap<Uuid, Result<Object, String>>> {
         let pages = PageRequest { tenant: tenant.to_owned(), ..self.pages.clone() };
-        let page = pages.of_ids(ids).await.map_err(|fault| fault.about(self.name.clone()))?;
+        let mut page = pages.of_ids(ids).await.map_err(|fault| fault.about(self.name.clone()))?;
+        // An index has found them; whether one is missing is decided where objects are stored.
+        let seen: HashSet<u128> = page.rows.iter().map(|(id, ..)| *id).collect();
+        for id in ids.iter().map(Uuid::as_u128).filter(|id| !seen.contains(id)) {
+            let stored = pages.fetch(&Cursor::at(id)).await.map_err(|fault| fault.about(self.name.clone()))?;
+            page.rows.extend(stored.rows.into_iter().filter(|(found, ..)| *found == id));
+        }
         let fields: Vec<_> = pages.columns.iter().map(|column| column.field.clone()).collect();
         let schema = Arc::new(arrow::datatypes::Schema::new(fields));
         let mut builder = RowBuilder::new(&schema)?;
@@ -154,5 +179,35 @@ impl Reader {
             found.insert(id, columns.object(row));
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use restow_core::stage::{SplitCounts, SplitOutput};
+
+    use super::*;
+
+    fn receipt(written: u64, spools: Value) -> Receipt {
+        Receipt {
+            dataset: "Doc".to_owned(),
+            split: "r00001".to_owned(),
+            counts: SplitCounts { written, ..SplitCounts::default() },
+            output: SplitOutput { written: spools, ..SplitOutput::default() },
+            evidence: Vec::new(),
+            rejects: None,
+            stages: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_not_noted_down_is_no_success() {
+        let none = json!({ "ids": [], "references": null, "new": 0 });
+        assert!(item_of(&receipt(0, none.clone())).expect("nothing to compare").is_none());
+        let error = item_of(&receipt(3, none)).expect_err("three rows that nobody can compare");
+        assert!(error.message().contains("r00001"), "{error}");
+        let noted = json!({ "ids": [], "references": null, "digests": "spool/1", "new": 3 });
+        let item = item_of(&receipt(3, noted)).expect("an item").expect("an item");
+        assert_eq!(item.payload, json!({ "spool": "spool/1", "written": 3 }));
     }
 }

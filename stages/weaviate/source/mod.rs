@@ -217,7 +217,7 @@ impl Source for Weaviate {
         self.with_tenants(match settled {
             Settled::At(moment) => format!(
                 "settled: the objects as they were at {}, by restow's clock: each was read before, and its time of the last change \
-                 (to the millisecond) was the same after; definitions as they were at the start of the run",
+                 (to the millisecond) was the same after; collections and tenants are those that were there at the start of the run",
                 moment.to_rfc3339()
             ),
             Settled::Changing { pieces, rounds } => format!(

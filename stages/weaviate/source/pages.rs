@@ -72,6 +72,13 @@ impl Cursor {
         Self { after: String::new(), limit: FIRST_LIMIT, most: FIRST_LIMIT }
     }
 
+    /// A cursor for one id.
+    pub fn at(id: u128) -> Self {
+        let mut cursor = Self::new();
+        cursor.jump(id, id);
+        cursor
+    }
+
     /// Moves before `from`. No page needs to have more than the ids up to `to`.
     pub fn jump(&mut self, from: u128, to: u128) {
         self.after = from.checked_sub(1).map(text).unwrap_or_default();

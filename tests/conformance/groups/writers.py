@@ -16,7 +16,7 @@ ROWS = 6000
 OPERATIONS = 1000
 THREADS = 4
 # A backup of so few rows is quick: it runs in turns of so many seconds, and stands still for so many operations between them.
-TURN, BETWEEN = 0.02, 16
+TURN, BETWEEN = 0.02, 60
 
 
 def jobs(suite, group):
