@@ -88,6 +88,22 @@ pub fn scan_parquet(scan: ParquetScan<'_>, task: &TaskContext) -> Result<BoxStre
     Ok(rows.map_err(EngineError::from).boxed())
 }
 
+/// The footer of an object of `bytes` plain bytes.
+///
+/// # Errors
+/// It cannot be read, or is no Parquet.
+pub fn footer<'a>(
+    store: &'a Arc<dyn ObjectStore>,
+    path: &'a Path,
+    bytes: u64,
+) -> BoxFuture<'a, Result<Arc<ParquetMetaData>>> {
+    async move {
+        let mut object = Object { store: Arc::clone(store), path: path.clone(), bytes, hint: FOOTER_HINT };
+        Ok(object.get_metadata(None).await?)
+    }
+    .boxed()
+}
+
 /// Opens the one object of a scan. DataFusion's own readers turn errors of the store into text, and with it what they
 /// mean: damage, or a store that stayed away.
 #[derive(Debug)]

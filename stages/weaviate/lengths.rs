@@ -55,3 +55,15 @@ pub async fn of_first(
     }
     Ok(())
 }
+
+/// Adds lengths that were met elsewhere.
+pub fn merge(lengths: &mut Lengths, more: Lengths) {
+    for (index, met) in more {
+        let known = lengths.entry(index).or_default();
+        for length in met {
+            if !known.contains(&length) {
+                known.push(length);
+            }
+        }
+    }
+}

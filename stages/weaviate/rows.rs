@@ -85,6 +85,15 @@ impl RowBuilder {
         Ok(Self { schema: Arc::clone(schema), columns, rows: 0 })
     }
 
+    /// Makes room for so many rows: vectors are long, and would be moved each time that their buffer grows.
+    pub fn reserve(&mut self, rows: usize) {
+        for column in &mut self.columns {
+            if let Builder::Vectors(Vectors { values, kind: VectorKind::Fixed(_, length), .. }) = column {
+                values.reserve(rows.saturating_mul(*length).saturating_mul(4));
+            }
+        }
+    }
+
     /// Rows so far.
     pub fn len(&self) -> usize {
         self.rows

@@ -2,6 +2,7 @@
 
 mod commit;
 mod open;
+mod read_back;
 mod writer;
 
 use std::sync::Arc;

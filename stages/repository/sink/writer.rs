@@ -6,17 +6,14 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use futures::TryStreamExt;
-use restow_core::record::batch_rows;
 use restow_core::stage::{SplitOutput, SplitTarget, SplitWriter, WriteReport};
 use restow_core::{EngineError, Result};
 use restow_store::repository::{FileEntry, ObjectWriter, Repository, WrittenObject};
 use serde_json::json;
 
+use super::read_back::rows_of;
 use crate::codec::{ByteOutput, Codec, Encoder};
-use crate::repository::read::{ParquetScan, scan_parquet};
 
 /// One split being written.
 pub(super) struct PartWriter {
@@ -25,7 +22,6 @@ pub(super) struct PartWriter {
     done: Arc<Mutex<Option<WrittenObject>>>,
     split: String,
     schema: SchemaRef,
-    task: Arc<TaskContext>,
     memory: MemoryReservation,
     plain_bytes: u64,
 }
@@ -38,38 +34,15 @@ impl PartWriter {
         let encoder = codec.encoder(Arc::clone(&target.schema), Box::new(output))?;
         let memory = MemoryConsumer::new(format!("writer of {}", target.dataset)).register(target.task.memory_pool());
         let encoder = Some(encoder);
-        Ok(Self {
-            repository,
-            encoder,
-            done,
-            split: target.split,
-            schema: target.schema,
-            task: target.task,
-            memory,
-            plain_bytes: 0,
-        })
+        Ok(Self { repository, encoder, done, split: target.split, schema: target.schema, memory, plain_bytes: 0 })
     }
 
     /// Every stored byte is hashed, every chunk decrypted and every row decoded.
     async fn read_back(&self, written: &WrittenObject) -> Result<u64> {
         self.repository.check_stored(written).await?;
         self.repository.remember(&written.file_entry())?;
-        let scan = ParquetScan {
-            store: self.repository.objects(),
-            path: self.repository.path(&written.path)?.to_string(),
-            bytes: written.plain_bytes,
-            file_schema: Arc::clone(&self.schema),
-            schema: Arc::clone(&self.schema),
-            filters: &[],
-            limit: None,
-            batch_rows: batch_rows(&self.schema),
-        };
-        let mut rows = scan_parquet(scan, &self.task)?;
-        let mut count = 0;
-        while let Some(batch) = rows.try_next().await? {
-            count += batch.num_rows() as u64;
-        }
-        Ok(count)
+        let path = self.repository.path(&written.path)?;
+        rows_of(&self.repository.objects(), &path, written.plain_bytes, &self.schema).await
     }
 }
 

@@ -1,5 +1,9 @@
 //! What a server has: collections, tenants, the length of their vectors, and everything that is kept verbatim.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
 use globset::{GlobBuilder, GlobMatcher};
 use restow_core::stage::{Artifact, Dataset};
 use restow_core::{EngineError, ExitClass, Result};
@@ -14,9 +18,12 @@ use super::super::config::{self, ColdTenants, Reader, SourceOptions, VectorLengt
 use super::super::health::{self, Principal, Purpose};
 use super::super::lengths::{self, Lengths};
 use super::filter::Index;
+use super::pages::PageSize;
 
 /// Objects that are looked at for the length of their vectors, in each tenant.
 const SAMPLE: u32 = 100;
+/// Tenants that are looked at at once.
+const LOOKS_AT_ONCE: usize = 8;
 /// What the server keeps beside collections, by the name of its artifact. Older servers lack some, and a key may lack the right.
 const OF_SERVER: [(&str, &str); 4] =
     [("meta.json", "/meta"), ("aliases.json", "/aliases"), ("roles.json", "/authz/roles"), ("users.json", "/users/db")];
@@ -49,6 +56,10 @@ pub struct Collection {
     pub columns: Vec<Column>,
     /// As a dataset.
     pub dataset: Dataset,
+    /// How many objects each scope had that could be looked at.
+    counts: HashMap<Option<String>, u64>,
+    /// How large its pages are.
+    pub page: Arc<PageSize>,
     /// What of its inverted index filters may use: nothing, unless the user trusts it.
     pub index: Index,
 }
@@ -57,6 +68,11 @@ impl Collection {
     /// Whether a tenant is read.
     pub fn wants(&self, tenant: &str) -> bool {
         self.tenants.as_ref().is_none_or(|tenants| tenants.iter().chain(&self.inactive).any(|name| name == tenant))
+    }
+
+    /// How many objects a scope had when the server was looked at; `None` for tenants that were not active then.
+    pub fn count(&self, tenant: Option<&str>) -> Option<u64> {
+        self.counts.get(&tenant.map(str::to_owned)).copied()
     }
 
     /// What is read by itself: each tenant, or the whole collection.
@@ -284,15 +300,14 @@ async fn collection(
         None => vec![None],
         Some(tenants) => tenants.iter().map(|tenant| Some(tenant.as_str())).collect(),
     };
-    let mut lengths = Lengths::new();
-    let mut rows = 0;
-    for scope in &scopes {
-        let failed = |fault: Fault| fault.about(about(client, &format!("counting {}", class.name)));
-        rows += client.count(&class.name, *scope).await.map_err(failed)?;
+    let looks = scopes.iter().map(|scope| look(client, &class, *scope)).collect::<Vec<_>>();
+    let looks: Vec<(u64, Lengths)> = stream::iter(looks).buffered(LOOKS_AT_ONCE).try_collect().await?;
+    let (mut lengths, mut counts) = (Lengths::new(), HashMap::new());
+    for (scope, (count, found)) in scopes.iter().zip(looks) {
+        counts.insert(scope.map(str::to_owned), count);
+        lengths::merge(&mut lengths, found);
     }
-    for scope in &scopes {
-        lengths::of_first(client, &class.name, &class.vectors, *scope, SAMPLE, &mut lengths).await?;
-    }
+    let rows = counts.values().sum();
     // Each tenant has an index, and so a length, of its own: those that nobody can look at may have another.
     let may_differ = varying || !inactive.is_empty();
     let shapes: Vec<Shape> = (0..class.vectors.len())
@@ -304,5 +319,14 @@ async fn collection(
     let columns = columns_of(&class, &shapes);
     let (schema, roles) = schema_of(&columns);
     let dataset = Dataset { name: class.name.clone(), schema, roles, rows: Some(rows), bytes: None };
-    Ok(Collection { class, tenants, inactive, columns, dataset, index: Index::default() })
+    Ok(Collection { class, tenants, inactive, columns, dataset, counts, page: Arc::default(), index: Index::default() })
+}
+
+/// The number of objects of a class or of one of its tenants, and the lengths of its first vectors.
+async fn look(client: &Client, class: &Class, tenant: Option<&str>) -> Result<(u64, Lengths)> {
+    let failed = |fault: Fault| fault.about(about(client, &format!("counting {}", class.name)));
+    let count = client.count(&class.name, tenant).await.map_err(failed)?;
+    let mut lengths = Lengths::new();
+    lengths::of_first(client, &class.name, &class.vectors, tenant, SAMPLE, &mut lengths).await?;
+    Ok((count, lengths))
 }

@@ -9,8 +9,9 @@ mod ranges;
 mod read;
 mod state;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use datafusion::logical_expr::Expr;
@@ -77,6 +78,7 @@ impl SourceFactory for Factory {
             export: OnceLock::new(),
             is_trusted,
             lookups: Lookups::default(),
+            pieces: Mutex::default(),
         }))
     }
 }
@@ -105,7 +107,12 @@ struct Weaviate {
     /// Whether the user trusts the inverted index.
     is_trusted: bool,
     lookups: Lookups,
+    /// The ranges that were made, by collection, tenant and parallelism.
+    pieces: Mutex<HashMap<Scope, Vec<Piece>>>,
 }
+
+/// A collection, its tenant, and how many ranges are read at once.
+type Scope = (String, Option<String>, usize);
 
 impl Weaviate {
     /// What the data is a copy of, for the manifest.
@@ -172,6 +179,18 @@ impl Weaviate {
             }
         }
         Ok(Task { tenant: piece.tenant.clone(), ids, because })
+    }
+
+    /// The ranges of a scope. They hold every id there can be, so that those of the plan are as good for the run.
+    async fn pieces(&self, collection: &Collection, tenant: Option<&str>, parallel: usize) -> Result<Vec<Piece>> {
+        let class = collection.class.name.as_str();
+        let key = (class.to_owned(), tenant.map(str::to_owned), parallel);
+        if let Some(known) = self.pieces.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(known.clone());
+        }
+        let found = pieces(&self.client, class, tenant, collection.count(tenant), parallel).await?;
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
+        Ok(found)
     }
 
     fn collection(&self, name: &str) -> Result<&Collection> {
@@ -291,7 +310,7 @@ impl Source for Weaviate {
             if inactive && !self.is_active.load(Relaxed) {
                 continue;
             }
-            for piece in pieces(&self.client, &dataset.name, tenant, parallel).await? {
+            for piece in self.pieces(collection, tenant, parallel).await? {
                 let payload =
                     serde_json::to_value(&piece).map_err(|error| EngineError::failed(format!("split: {error}")))?;
                 let id = format!("r{:05}", splits.len());

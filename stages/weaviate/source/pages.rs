@@ -1,6 +1,7 @@
 //! One page of objects at a time, by gRPC or by REST, sized in bytes.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -22,6 +23,8 @@ use super::ranges::{number, text};
 const FIRST_LIMIT: u32 = 100;
 /// The most objects of a page: what servers allow by default (`QUERY_MAXIMUM_RESULTS`).
 const MAX_LIMIT: u32 = 10_000;
+/// How many more objects are asked for at the end of a range than seem to be there.
+const END_MARGIN: f64 = 1.05;
 /// Objects that are asked for by themselves, at once.
 const OBJECTS_AT_ONCE: usize = 8;
 
@@ -41,6 +44,22 @@ pub struct PageRequest {
 
 /// An object: its id, when it was last written (milliseconds), and its cells, or why it has none.
 pub type Row = (u128, i64, Result<Vec<Cell>, Reject>);
+
+/// How many objects of a collection make a full page, shared by all who read it: only the first of them has to begin with small ones.
+#[derive(Debug, Default)]
+pub struct PageSize(AtomicU32);
+
+impl PageSize {
+    /// `None` before the first page.
+    pub fn known(&self) -> Option<u32> {
+        Some(self.0.load(Relaxed)).filter(|limit| *limit > 0)
+    }
+
+    /// What the last page taught.
+    pub fn learn(&self, limit: u32) {
+        self.0.store(limit, Relaxed);
+    }
+}
 
 /// What came.
 #[derive(Debug, Default)]
@@ -62,45 +81,57 @@ pub struct Cursor {
     pub after: String,
     /// Objects to ask for.
     limit: u32,
-    /// The most that can be wanted before the next jump.
-    most: u32,
+    /// Where the page begins and where nothing more is wanted, both with it.
+    from: u128,
+    to: u128,
+    /// How far apart the ids of the last page were.
+    gap: f64,
 }
 
 impl Cursor {
-    /// A cursor that is nowhere yet: [`Self::jump`] follows.
-    pub fn new() -> Self {
-        Self { after: String::new(), limit: FIRST_LIMIT, most: FIRST_LIMIT }
+    /// A cursor that is nowhere yet: [`Self::jump`] follows. `limit` is what [`Self::learned`] said of pages like those to come.
+    pub fn new(limit: Option<u32>) -> Self {
+        Self { after: String::new(), limit: limit.unwrap_or(FIRST_LIMIT), from: 0, to: u128::MAX, gap: 0.0 }
     }
 
     /// A cursor for one id.
     pub fn at(id: u128) -> Self {
-        let mut cursor = Self::new();
+        let mut cursor = Self::new(None);
         cursor.jump(id, id);
         cursor
     }
 
-    /// Moves before `from`. No page needs to have more than the ids up to `to`.
+    /// Moves before `from`. Nothing behind `to` is wanted.
     pub fn jump(&mut self, from: u128, to: u128) {
         self.after = from.checked_sub(1).map(text).unwrap_or_default();
-        let ids = to.saturating_sub(from).saturating_add(1);
-        self.most = u32::try_from(ids).unwrap_or(MAX_LIMIT).clamp(1, MAX_LIMIT);
+        (self.from, self.to) = (from, to);
     }
 
-    /// How many objects are asked for.
+    /// How many objects are asked for: what fits into a page, and not many more than there seem to be before the end.
     fn limit(&self) -> u32 {
-        self.limit.min(self.most)
+        let ids = self.to.saturating_sub(self.from).saturating_add(1);
+        let possible = u32::try_from(ids).unwrap_or(MAX_LIMIT).max(1);
+        // Ids are spread as on the last page, more or less; where that is wrong, one more page is read.
+        let expected = (ids as f64 / self.gap) * END_MARGIN;
+        let expected = if expected < f64::from(MAX_LIMIT) { expected as u32 } else { MAX_LIMIT };
+        self.limit.min(possible).min(expected.max(FIRST_LIMIT)).max(1)
+    }
+
+    /// Objects of a full page, as far as it is known.
+    pub fn learned(&self) -> u32 {
+        self.limit
     }
 
     /// Sizes the next page by this one.
     pub fn learn(&mut self, page: &Page, page_bytes: usize) {
-        if page.rows.is_empty() {
-            return;
-        }
-        let average = (page.bytes / page.rows.len() as u64).max(1);
+        let (Some((first, ..)), Some((last, ..))) = (page.rows.first(), page.rows.last()) else { return };
+        let rows = page.rows.len();
+        let average = (page.bytes / rows as u64).max(1);
         let fitting = u32::try_from(page_bytes as u64 / average).unwrap_or(MAX_LIMIT);
         // Objects differ: the next page is at most four times this one.
-        let grown = u32::try_from(page.rows.len()).unwrap_or(MAX_LIMIT).saturating_mul(4);
-        self.limit = fitting.min(grown.max(FIRST_LIMIT)).clamp(1, MAX_LIMIT);
+        let grown = u32::try_from(rows).unwrap_or(MAX_LIMIT).saturating_mul(4);
+        self.limit = fitting.min(grown.max(self.limit)).clamp(1, MAX_LIMIT);
+        self.gap = if rows > 1 { last.saturating_sub(*first) as f64 / (rows - 1) as f64 } else { 0.0 };
     }
 }
 
@@ -362,7 +393,9 @@ impl PageRequest {
             Ok(body) => body,
             Err(fault @ (Fault::Away { .. } | Fault::Denied(_) | Fault::Untrusted(_))) => return Err(fault),
             // Deleted since: read on behind it.
-            Err(Fault::Missing(_)) => return Box::pin(self.fetch(&Cursor { after: id, limit: 1, most: 1 })).await,
+            Err(Fault::Missing(_)) => {
+                return Box::pin(self.fetch(&Cursor { after: id, limit: 1, ..Cursor::new(None) })).await;
+            }
             Err(Fault::TooLarge(reason) | Fault::Refused(reason)) => {
                 let reject = decode::reject(&self.class, &self.tenant, &id, reason, None);
                 return Ok(Page { rows: vec![(key, updated, Err(reject))], ..Page::default() });
@@ -371,5 +404,48 @@ impl PageRequest {
         let text =
             std::str::from_utf8(&body).map_err(|error| Fault::Refused(format!("object {id} is no text: {error}")))?;
         Ok(Page { rows: vec![self.of_rest(text)?], bytes: body.len() as u64, ..Page::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(ids: impl Iterator<Item = u128>, bytes: u64) -> Page {
+        let rows: Vec<Row> = ids.map(|id| (id, 0, Ok(Vec::new()))).collect();
+        Page { bytes: bytes * rows.len() as u64, rows, ..Page::default() }
+    }
+
+    #[test]
+    fn pages_grow_to_their_bytes_and_shrink_before_the_end() {
+        let mut cursor = Cursor::new(None);
+        cursor.jump(0, 999_999);
+        assert_eq!(cursor.limit(), FIRST_LIMIT);
+        cursor.learn(&page((0..100).map(|id| id * 100), 1_000), 1_000_000);
+        assert_eq!(cursor.limit(), 400);
+        cursor.learn(&page((100..500).map(|id| id * 100), 1_000), 1_000_000);
+        cursor.jump(50_000, 999_999);
+        assert_eq!(cursor.limit(), 1_000);
+        // 300 more objects, if they go on like this.
+        cursor.jump(970_000, 999_999);
+        assert_eq!(cursor.limit(), 315);
+        cursor.jump(999_990, 999_999);
+        assert_eq!(cursor.limit(), 10);
+        assert_eq!(Cursor::new(Some(cursor.learned())).limit(), 1_000);
+    }
+
+    #[test]
+    fn crowds_after_deserts_are_read_in_pages_that_grow_again() {
+        let mut cursor = Cursor::new(Some(1_000));
+        cursor.jump(0, u128::MAX);
+        // Far apart, as it seems: hardly anything is left.
+        cursor.learn(&page((0..1_000).map(|id| id << 117), 100), 100_000);
+        cursor.jump(1_000 << 117, u128::MAX);
+        let few = cursor.limit();
+        assert!((FIRST_LIMIT..=1_000).contains(&few), "{few}");
+        // Then they come close together.
+        cursor.learn(&page((0..u128::from(few)).map(|id| (1_000 << 117) + id), 100), 100_000);
+        cursor.jump((1_000 << 117) + u128::from(few), u128::MAX);
+        assert_eq!(cursor.limit(), 1_000);
     }
 }

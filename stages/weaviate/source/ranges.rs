@@ -67,13 +67,22 @@ struct Range {
     rows: u64,
 }
 
-/// The ranges of a collection or one of its tenants.
+/// The ranges of a collection or one of its tenants, which has about `count` objects where that is known.
 ///
 /// # Errors
 /// The server cannot be asked.
-pub async fn pieces(client: &Client, class: &str, tenant: Option<&str>, parallel: usize) -> Result<Vec<Piece>> {
+pub async fn pieces(
+    client: &Client,
+    class: &str,
+    tenant: Option<&str>,
+    count: Option<u64>,
+    parallel: usize,
+) -> Result<Vec<Piece>> {
     let about = |what: &str| format!("{}: {what} {class}", client.name());
-    let count = client.count(class, tenant).await.map_err(|fault| fault.about(about("counting")))?;
+    let count = match count {
+        Some(count) => count,
+        None => client.count(class, tenant).await.map_err(|fault| fault.about(about("counting")))?,
+    };
     let whole = Piece { tenant: tenant.map(str::to_owned), after: None, to: None, rows: Some(count) };
     let target = target_rows(count, parallel);
     if count <= target {

@@ -1,6 +1,7 @@
 //! Reads one range of ids to its end.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use futures::{Stream, stream};
@@ -13,7 +14,7 @@ use super::super::columns::Column;
 use super::super::rows::RowBuilder;
 use super::discover::Collection;
 use super::filter::Ids;
-use super::pages::{Cursor, Page, PageRequest};
+use super::pages::{Cursor, Page, PageRequest, PageSize};
 use super::ranges::text;
 use super::state::State as Content;
 use crate::weaviate::client::Client;
@@ -38,6 +39,8 @@ pub struct Reading {
     /// The ranges that the cursor goes through: those of the ids that are wanted, or all between the first and the last of them.
     route: Ids,
     cursor: Cursor,
+    /// What all readers of the collection know of its pages.
+    page: Arc<PageSize>,
     builder: RowBuilder,
     batch_rows: usize,
     ready: VecDeque<SplitEvent>,
@@ -100,7 +103,8 @@ impl Reading {
             },
             task,
             route,
-            cursor: Cursor::new(),
+            cursor: Cursor::new(collection.page.known()),
+            page: Arc::clone(&collection.page),
             builder: RowBuilder::new(&request.schema)?,
             batch_rows: request.batch_rows.max(1),
             ready: VecDeque::new(),
@@ -157,6 +161,7 @@ impl Reading {
         let fetch = self.under_way.take().unwrap_or_else(|| self.fetch());
         let page = Self::arrived(fetch).await.map_err(|fault| fault.about(self.place()))?;
         self.cursor.learn(&page, self.pages.page_bytes);
+        self.page.learn(self.cursor.learned());
         // An empty page is the end of everything; else the route may go on behind the last id.
         let is_end = match page.last() {
             Some(last) if !page.is_empty => !self.go_on(last.checked_add(1)),
@@ -166,7 +171,12 @@ impl Reading {
             self.under_way = Some(self.fetch());
         }
         self.bytes += page.bytes;
+        let (mut left, batch_rows) = (page.rows.len(), self.batch_rows);
         for (id, updated, row) in page.rows {
+            if self.builder.len() == 0 {
+                self.builder.reserve(left.min(batch_rows));
+            }
+            left -= 1;
             if !self.task.ids.has(id) {
                 continue;
             }

@@ -10,6 +10,7 @@ use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, GetResult, GetResultPayload, Result};
 
 use super::{BLOCK, BlockDigests, BlockError, BlockVerifiedStore, damaged};
+use crate::local::stored_stream;
 
 impl BlockDigests {
     /// Approximate bytes in memory.
@@ -52,7 +53,7 @@ impl BlockVerifiedStore {
         }
         let (meta, attributes) = (found.meta.clone(), std::mem::take(&mut found.attributes));
         let source = Blocks {
-            stream: found.into_stream(),
+            stream: stored_stream(found),
             digests,
             path: location.to_string(),
             pending: BytesMut::new(),

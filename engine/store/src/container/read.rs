@@ -13,9 +13,12 @@ use object_store::{
 use super::format::{HEADER, HEADER_U64, checked_plain_len, chunk_offset};
 use super::headers::{Entry, KnownHeader, Origin};
 use super::store::Place;
-use super::stream::{Opener, chunk_range, split_header, stored_stream};
+use super::stream::{Opener, chunk_range, split_header};
 use super::{ContainerError, EncryptedStore, container_error};
+use crate::local::stored_stream;
 
+/// Ranges up to this length come in one piece: who asks for a range wants it as a whole, and pieces would be copied to be joined.
+const IN_ONE_PIECE: u64 = 32 * 1024 * 1024;
 /// How often a read starts again where the object was written anew between two requests.
 const ATTEMPTS: usize = 4;
 
@@ -153,7 +156,10 @@ impl EncryptedStore {
         let meta = ObjectMeta { size: plain, ..result.meta.clone() };
         let attributes = std::mem::take(&mut result.attributes);
         let opened = Opener::new(cipher, stored_stream(result), bytes::BytesMut::new(), plain, &wanted);
-        let payload = GetResultPayload::Stream(opened.into_stream());
+        let payload = GetResultPayload::Stream(match wanted.end.saturating_sub(wanted.start) {
+            length if length <= IN_ONE_PIECE => opened.into_piece(),
+            _ => opened.into_stream(),
+        });
         Ok(Some(GetResult { payload, meta, range: wanted, attributes }))
     }
 

@@ -1,55 +1,16 @@
 //! From stored bytes to plain bytes, a batch of chunks at a time.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt};
-use object_store::{Error, GetResult, GetResultPayload, Result};
+use object_store::Result;
 
 use super::format::{CHUNK_U64, HEADER, SEALED_CHUNK, chunk_offset, chunks, stored_len};
 use super::{ContainerError, ObjectCipher};
 
 /// Chunks that are opened or sealed before the task yields: 512 KiB, about 250 microseconds of AES.
 pub(super) const BATCH: usize = 8;
-/// Bytes of one read of a local file.
-const FILE_READ: u64 = 1024 * 1024;
-
-/// The bytes of an answer, whatever shape it came in; files are read in large pieces off the async threads.
-pub(super) fn stored_stream(result: GetResult) -> BoxStream<'static, Result<Bytes>> {
-    match result.payload {
-        GetResultPayload::Stream(stream) => stream,
-        GetResultPayload::File(file, _) => file_stream(file, result.range),
-    }
-}
-
-fn file_stream(file: File, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
-    stream::try_unfold((file, range), |(mut file, range)| async move {
-        if range.is_empty() {
-            return Ok(None);
-        }
-        let read = move || -> std::io::Result<(File, Range<u64>, Bytes)> {
-            let want = range.end.saturating_sub(range.start).min(FILE_READ);
-            let mut piece = Vec::with_capacity(usize::try_from(want).unwrap_or(0));
-            file.seek(SeekFrom::Start(range.start))?;
-            let got = file.by_ref().take(want).read_to_end(&mut piece)?;
-            let next = range.start.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
-            // A file that ends early ends the stream; who reads it knows how much is missing.
-            let end = if got == 0 { next } else { range.end };
-            Ok((file, next..end, piece.into()))
-        };
-        let done = match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => runtime.spawn_blocking(read).await?,
-            Err(_) => read(),
-        };
-        let (file, rest, piece) =
-            done.map_err(|e| Error::Generic { store: "encrypted repository", source: Box::new(e) })?;
-        Ok(Some((piece, (file, rest))))
-    })
-    .boxed()
-}
-
 /// Takes the header off the front of a stream.
 pub(super) async fn split_header(
     source: &mut BoxStream<'static, Result<Bytes>>,
@@ -120,39 +81,55 @@ impl Opener {
         }
     }
 
-    /// The plain bytes. The stream ends with an error where a chunk fails, bytes are missing, or more come than should.
-    pub(super) fn into_stream(self) -> BoxStream<'static, Result<Bytes>> {
-        stream::try_unfold(self, |mut opener| async move {
-            let bytes = opener.batch().await?;
-            Ok(bytes.map(|bytes| (bytes, opener)))
+    /// The same as one piece, which is there when all of it was opened.
+    pub(super) fn into_piece(mut self) -> BoxStream<'static, Result<Bytes>> {
+        let sealed = self.end.saturating_sub(self.next).saturating_mul(CHUNK_U64);
+        stream::once(async move {
+            // Chunks are opened whole, and cut afterwards.
+            let mut out = Vec::with_capacity(usize::try_from(sealed).unwrap_or(0));
+            while self.batch(&mut out).await? {}
+            Ok(self.cut(out))
         })
         .boxed()
     }
 
-    async fn batch(&mut self) -> Result<Option<Bytes>> {
+    /// The plain bytes. The stream ends with an error where a chunk fails, bytes are missing, or more come than should.
+    pub(super) fn into_stream(self) -> BoxStream<'static, Result<Bytes>> {
+        stream::try_unfold(self, |mut opener| async move {
+            let mut out = Vec::new();
+            let more = opener.batch(&mut out).await?;
+            Ok(more.then(|| (opener.cut(out), opener)))
+        })
+        .boxed()
+    }
+
+    /// Opens more chunks, at most a batch; whether there were any. The last of them is only given out when nothing follows it.
+    async fn batch(&mut self, out: &mut Vec<u8>) -> Result<bool> {
         while self.next < self.end {
-            let ready = self.open_ready()?;
+            let ready = self.open_ready(out)?;
             if self.next == self.end {
                 self.expect_end().await?;
             }
-            if !ready.is_empty() {
+            if ready {
                 tokio::task::yield_now().await;
-                return Ok(Some(ready));
+                return Ok(true);
             }
             if self.next == self.end {
                 break;
             }
             match self.source.next().await {
+                // Mostly nothing is left over from the piece before: this one is taken as it is.
+                Some(piece) if self.buffer.is_empty() => self.buffer = BytesMut::from(piece?),
                 Some(piece) => self.buffer.extend_from_slice(&piece?),
                 None => return Err(self.truncated().into()),
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// Opens what is whole in the buffer, at most a batch.
-    fn open_ready(&mut self) -> Result<Bytes, ContainerError> {
-        let mut out = Vec::new();
+    fn open_ready(&mut self, out: &mut Vec<u8>) -> Result<bool, ContainerError> {
+        let before = self.next;
         for _ in 0..BATCH {
             if self.next == self.end {
                 break;
@@ -160,20 +137,25 @@ impl Opener {
             let last = self.next.saturating_add(1) == self.total;
             let length = if last { self.last_len } else { SEALED_CHUNK };
             let Some(sealed) = self.buffer.get(..length) else { break };
-            if out.is_empty() {
+            if out.capacity() == 0 {
                 out.reserve(self.buffer.len().min(BATCH * SEALED_CHUNK));
             }
-            self.cipher.open_chunk(self.next, last, sealed, &mut out)?;
+            self.cipher.open_chunk(self.next, last, sealed, out)?;
             self.buffer.advance(length);
             self.next = self.next.saturating_add(1);
         }
-        let mut plain = Bytes::from(out);
+        Ok(self.next > before)
+    }
+
+    /// What of these bytes belongs to the range.
+    fn cut(&mut self, opened: Vec<u8>) -> Bytes {
+        let mut plain = Bytes::from(opened);
         let skipped = self.skip.min(plain.len());
         plain.advance(skipped);
         self.skip = self.skip.saturating_sub(skipped);
         plain.truncate(usize::try_from(self.remaining).unwrap_or(usize::MAX));
         self.remaining = self.remaining.saturating_sub(u64::try_from(plain.len()).unwrap_or(0));
-        Ok(plain)
+        plain
     }
 
     /// After the last chunk nothing may follow. Checked before its bytes are given out: most readers stop there.

@@ -12,7 +12,7 @@ use futures::future::try_join_all;
 use object_store::path::Path;
 use object_store::{MultipartUpload, PutPayload, PutResult, Result, UploadPart};
 
-use super::format::{CHUNK, stored_len};
+use super::format::{CHUNK, SEALED_CHUNK, stored_len};
 use super::headers::Headers;
 use super::stream::BATCH;
 use super::{ContainerError, ObjectCipher};
@@ -44,6 +44,16 @@ impl Sealer {
         while !data.is_empty() {
             if self.carry.len() == CHUNK {
                 self.seal(false)?;
+            }
+            // A whole chunk behind which more comes is not the last: it needs no place to wait in.
+            if self.carry.is_empty()
+                && let Some((chunk, more)) = data.split_at_checked(CHUNK)
+                && !more.is_empty()
+            {
+                self.cipher.seal_chunk(self.chunk, false, chunk, &mut self.out)?;
+                self.chunk = self.chunk.saturating_add(1);
+                data = more;
+                continue;
             }
             let room = CHUNK.saturating_sub(self.carry.len()).min(data.len());
             let (now, later) = data.split_at_checked(room).unwrap_or((data, &[]));
@@ -203,7 +213,9 @@ impl Pump {
 
     fn begin_parts(&mut self) {
         while self.sealer.out.len() >= PART {
-            let rest = self.sealer.out.split_off(PART);
+            let mut rest = self.sealer.out.split_off(PART);
+            // Where one part was filled another will be: its buffer is not moved as it grows.
+            rest.reserve_exact(PART + SEALED_CHUNK - rest.len().min(PART));
             let part = std::mem::replace(&mut self.sealer.out, rest);
             self.begin(part);
         }

@@ -10,6 +10,7 @@
 
 mod error;
 pub mod fs;
+mod read;
 mod upload;
 mod write;
 
@@ -30,12 +31,14 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyMode, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode, Result,
+    CopyMode, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode,
+    Result,
 };
 
 pub use error::{LocalError, is_no_space};
 use fs::{Fs, RealFs, TEMP_PREFIX};
+pub(crate) use read::stored_stream;
 use upload::LocalUpload;
 use write::{DurableWriter, Publish};
 
@@ -140,7 +143,14 @@ impl ObjectStore for LocalStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.read.get_opts(location, options).await
+        let whole = options.range.is_none() && !options.head;
+        let mut found = self.read.get_opts(location, options).await?;
+        if whole {
+            let (meta, range, attributes) =
+                (found.meta.clone(), found.range.clone(), std::mem::take(&mut found.attributes));
+            found = GetResult { payload: GetResultPayload::Stream(stored_stream(found)), meta, range, attributes };
+        }
+        Ok(found)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
