@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use restow_core::{EngineError, Result};
 
+use super::pool::compute;
+
 /// Where an encoder puts its bytes, in order.
 #[async_trait]
 pub trait ByteOutput: Send {
@@ -94,7 +96,7 @@ pub(super) trait BatchWriter: Send + 'static {
     fn finish(self: Box<Self>) -> Result<(Vec<u8>, Option<u64>)>;
 }
 
-/// The asynchronous half: runs the format on the blocking pool, one batch (or a slice of it) at a time.
+/// The asynchronous half: runs the format on the threads of [`super::pool`], one batch (or a slice of it) at a time.
 pub(super) struct BlockingEncoder {
     /// `None` while a call is at work, or after one was cancelled or failed. The locks are never taken: they make what
     /// only one task may use shareable by reference.
@@ -131,7 +133,7 @@ impl Encoder for BlockingEncoder {
         let batch = conform(batch, &self.schema)?;
         let rows = batch.num_rows() as u64;
         let mut writer = exclusive(&mut self.writer).take().ok_or_else(broken)?;
-        let (writer, bytes) = blocking(move || {
+        let (writer, bytes) = compute(move || {
             writer.write(&batch)?;
             let bytes = writer.take();
             Ok((writer, bytes))
@@ -155,7 +157,7 @@ impl Encoder for BlockingEncoder {
 
     async fn finish(mut self: Box<Self>) -> Result<Encoded> {
         let writer = exclusive(&mut self.writer).take().ok_or_else(broken)?;
-        let (bytes, footer_bytes) = blocking(move || writer.finish()).await?;
+        let (bytes, footer_bytes) = compute(move || writer.finish()).await?;
         self.put(bytes).await?;
         let (rows, bytes) = (self.rows, self.bytes);
         self.output.into_inner().unwrap_or_else(PoisonError::into_inner).finish().await?;
@@ -191,14 +193,6 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)?)
-}
-
-/// Runs work that takes processor time away from the threads that drive the runtime.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(EngineError::failed(format!("a codec task ended unexpectedly: {error}"))),
-    }
 }
 
 fn broken() -> EngineError {

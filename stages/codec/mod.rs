@@ -11,6 +11,7 @@ mod ipc;
 mod json;
 pub mod options;
 mod parquet;
+mod pool;
 pub(crate) mod text;
 pub mod types;
 

@@ -14,8 +14,8 @@ use restow_core::{EngineError, Result};
 use tokio::runtime::Handle;
 
 use super::{ByteStream, DecodeRequest, Input, Output, Stop, open, unreadable};
-use crate::codec::encode::blocking;
 use crate::codec::options::StreamCompression;
+use crate::codec::pool::blocking;
 
 /// Begins and ends an Arrow file.
 const MAGIC: &[u8] = b"ARROW1";

@@ -13,8 +13,8 @@ use restow_core::{EngineError, Result};
 use tokio::runtime::Handle;
 
 use super::decode::{ByteStream, CsvOptions, JsonRows, Record, Records, open, readable, unreadable};
-use super::encode::blocking;
 use super::options::StreamCompression;
+use super::pool::blocking;
 use super::types::list_of;
 use observe::Observed;
 

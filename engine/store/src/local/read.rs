@@ -25,9 +25,10 @@ fn file_stream(file: File, range: Range<u64>) -> BoxStream<'static, Result<Bytes
         if range.is_empty() {
             return Ok(None);
         }
+        let want = range.end.saturating_sub(range.start).min(FILE_READ);
+        // Allocated here and not by the thread that fills it: those are many, and glibc keeps what is freed for each of them by itself.
+        let mut piece = Vec::with_capacity(usize::try_from(want).unwrap_or(0));
         let read = move || -> std::io::Result<(File, Range<u64>, Bytes)> {
-            let want = range.end.saturating_sub(range.start).min(FILE_READ);
-            let mut piece = Vec::with_capacity(usize::try_from(want).unwrap_or(0));
             file.seek(SeekFrom::Start(range.start))?;
             let got = file.by_ref().take(want).read_to_end(&mut piece)?;
             let next = range.start.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
