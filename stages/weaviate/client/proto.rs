@@ -2,8 +2,6 @@
 //! `grpc/proto/v1`. A field that is left out is skipped in decoding: above all number 2 of the metadata, in which the server
 //! repeats the whole vector.
 
-use std::collections::HashMap;
-
 use prost::bytes::Bytes;
 
 /// `Vectors.VectorType` of several vectors in one value: u16 dimension, then the rows.
@@ -374,11 +372,27 @@ pub struct ObjectValue {
     pub empty_list_props: Vec<String>,
 }
 
-/// `google.protobuf.Struct`.
+/// `google.protobuf.Struct`: a map on the wire, given as the list that it is. No name may come twice.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Struct {
-    #[prost(map = "string, message", tag = "1")]
-    pub fields: HashMap<String, StructValue>,
+    #[prost(message, repeated, tag = "1")]
+    pub fields: Vec<StructField>,
+}
+
+/// One entry of it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct StructField {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(message, optional, tag = "2")]
+    pub value: Option<StructValue>,
+}
+
+impl StructField {
+    /// An entry with a value.
+    pub fn new(name: String, kind: StructKind) -> Self {
+        Self { name, value: Some(StructValue { kind: Some(kind) }) }
+    }
 }
 
 /// `google.protobuf.Value`.

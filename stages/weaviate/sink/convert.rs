@@ -3,10 +3,11 @@
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, StringArray,
 };
+use arrow::buffer::Buffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, TimeUnit};
 use arrow::record_batch::RecordBatch;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64;
 use restow_core::record::{TEXT_PREFIX, list_item};
 use restow_core::{EngineError, Result};
@@ -295,16 +296,21 @@ impl Values {
     }
 }
 
+/// The floats of a vector as bytes, which stay where they are: hosts are little-endian, as the wire is (see `rows`).
 fn floats(array: &ArrayRef) -> Result<Bytes, String> {
     if array.null_count() > 0 {
         return Err("a vector with nulls".to_owned());
     }
-    let values = array.as_primitive::<Float32Type>().values();
-    let mut bytes = BytesMut::with_capacity(values.len() * 4);
-    for value in values {
-        bytes.put_f32_le(*value);
+    Ok(Bytes::from_owner(Floats(array.as_primitive::<Float32Type>().values().inner().clone())))
+}
+
+/// A part of a column.
+struct Floats(Buffer);
+
+impl AsRef<[u8]> for Floats {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
-    Ok(bytes.freeze())
 }
 
 /// The server keeps whole numbers as 64-bit floats.

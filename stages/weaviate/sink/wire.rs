@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::super::client::proto::{
-    BatchObject, BatchProperties, BoolArray, IntArray, MULTI_FP32, NumberArray, Struct, StructKind, StructList,
-    StructValue, TextArray, Vectors,
+    BatchObject, BatchProperties, BoolArray, IntArray, MULTI_FP32, NumberArray, Struct, StructField, StructKind,
+    StructList, StructValue, TextArray, Vectors,
 };
 use super::convert::{Datum, Object};
 
@@ -41,7 +41,7 @@ impl Object {
         let mut plain = Struct::default();
         for (name, datum) in &self.properties {
             match datum.scalar() {
-                Some(kind) => drop(plain.fields.insert(name.clone(), StructValue { kind: Some(kind) })),
+                Some(kind) => plain.fields.push(StructField::new(name.clone(), kind)),
                 None => datum.put_list(name, &mut properties),
             }
         }
@@ -163,7 +163,8 @@ fn nested(value: Value) -> StructKind {
         Value::String(text) => StructKind::Text(text),
         Value::Array(values) => StructKind::List(StructList { values: values.into_iter().map(one).collect() }),
         Value::Object(map) => {
-            StructKind::Struct(Struct { fields: map.into_iter().map(|(name, value)| (name, one(value))).collect() })
+            let fields = map.into_iter().map(|(name, value)| StructField::new(name, nested(value)));
+            StructKind::Struct(Struct { fields: fields.collect() })
         }
     }
 }

@@ -12,7 +12,7 @@ use super::super::client::{Client, Fault};
 use super::convert::Object;
 
 /// Objects of one request at most.
-const MAX_OBJECTS: usize = 1_000;
+const MAX_OBJECTS: usize = 2_000;
 /// Requests of one split under way at once.
 const AT_ONCE: usize = 2;
 
