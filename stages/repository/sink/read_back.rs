@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use bytes::{Buf, Bytes, buf::Reader};
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::DataType;
@@ -19,6 +19,9 @@ use restow_core::record::batch_rows;
 use restow_core::{EngineError, ExitClass, Result};
 
 use crate::repository::read::footer;
+
+/// Bytes of neighbouring columns that are fetched by one request: a store is not asked for each of many small ones by itself.
+const TOGETHER: u64 = 16 << 20;
 
 /// Rows of an object of `bytes` plain bytes that was just written with this schema.
 ///
@@ -36,11 +39,15 @@ pub(super) async fn rows_of(store: &Arc<dyn ObjectStore>, path: &Path, bytes: u6
     let mut rows = 0;
     for group in footer.row_groups() {
         let expected = u64::try_from(group.num_rows()).unwrap_or(u64::MAX);
-        for column in group.columns() {
-            let found = column_rows(store, path, group, column, batch_rows(schema)).await?;
-            if found != expected {
-                let name = column.column_path().string();
-                return Err(wrong(format!("{found} rows in column {name:?}, and {expected} in its row group")));
+        for columns in together(group.columns()) {
+            let ranges: Vec<Range<u64>> = columns.iter().map(range_of).collect();
+            let bytes = store.get_ranges(path, &ranges).await?;
+            for ((column, range), bytes) in columns.iter().zip(ranges).zip(bytes) {
+                let found = column_rows(Chunk { bytes, range }, group, column, batch_rows(schema)).await?;
+                if found != expected {
+                    let name = column.column_path().string();
+                    return Err(wrong(format!("{found} rows in column {name:?}, and {expected} in its row group")));
+                }
             }
         }
         rows += expected;
@@ -66,19 +73,35 @@ fn other_columns(footer: &ParquetMetaData, schema: &SchemaRef) -> Result<Option<
     }))
 }
 
+/// Neighbours that are fetched at once: as many as fit, and one in any case.
+fn together(columns: &[ColumnChunkMetaData]) -> Vec<&[ColumnChunkMetaData]> {
+    let (mut all, mut from, mut bytes) = (Vec::new(), 0, 0_u64);
+    for (index, column) in columns.iter().enumerate() {
+        let (_, length) = column.byte_range();
+        if index > from && bytes.saturating_add(length) > TOGETHER {
+            all.extend(columns.get(from..index));
+            (from, bytes) = (index, 0);
+        }
+        bytes = bytes.saturating_add(length);
+    }
+    all.extend(columns.get(from..).filter(|rest| !rest.is_empty()));
+    all
+}
+
+fn range_of(column: &ColumnChunkMetaData) -> Range<u64> {
+    let (start, length) = column.byte_range();
+    start..start.saturating_add(length)
+}
+
 /// Rows of one column of a row group, all of them decoded.
 async fn column_rows(
-    store: &Arc<dyn ObjectStore>,
-    path: &Path,
+    chunk: Chunk,
     group: &RowGroupMetaData,
     column: &ColumnChunkMetaData,
     at_once: usize,
 ) -> Result<u64> {
-    let (start, length) = column.byte_range();
-    let range = start..start.saturating_add(length);
-    let bytes = store.get_range(path, range.clone()).await?;
     let rows = usize::try_from(group.num_rows()).unwrap_or(usize::MAX);
-    let pages = SerializedPageReader::new(Arc::new(Chunk { bytes, range }), column, rows, None)?;
+    let pages = SerializedPageReader::new(Arc::new(chunk), column, rows, None)?;
     match get_column_reader(column.column_descr_ptr(), Box::new(pages)) {
         ColumnReader::BoolColumnReader(reader) => decoded(reader, at_once).await,
         ColumnReader::Int32ColumnReader(reader) => decoded(reader, at_once).await,
@@ -148,6 +171,7 @@ impl ChunkReader for Chunk {
 mod tests {
     use arrow::array::{ArrayRef, FixedSizeListArray, Int64Array, ListArray, RecordBatch, StringArray};
     use arrow::datatypes::{DataType, Field, Float32Type, Int64Type, Schema};
+    use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
     use parquet::arrow::ArrowWriter;
     use parquet::file::properties::WriterProperties;
@@ -183,6 +207,19 @@ mod tests {
             let (store, path, length) = stored(&batch).await;
             assert_eq!(rows_of(&store, &path, length, &batch.schema()).await.unwrap(), rows as u64);
         }
+    }
+
+    #[tokio::test]
+    async fn small_columns_come_together_and_none_is_left_out() {
+        let batch = batch(1_001);
+        let (store, path, length) = stored(&batch).await;
+        let footer = footer(&store, &path, length).await.unwrap();
+        for group in footer.row_groups() {
+            let parts = together(group.columns());
+            assert_eq!(parts.len(), 1);
+            assert_eq!(parts.concat(), group.columns());
+        }
+        assert!(together(&[]).is_empty());
     }
 
     #[tokio::test]
