@@ -6,7 +6,7 @@ use restow_core::{EngineError, ExitClass, Retry};
 use tonic::Code;
 
 /// A failed request. Knows what the caller can do about it; [`EngineError`] is what the user sees of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Fault {
     /// Nobody answers, or only to say that it cannot now: the same request may succeed later.
     Away { message: String, after: Option<Duration> },
@@ -20,9 +20,17 @@ pub enum Fault {
     Missing(String),
     /// Any other refusal, in the server's words: the same request gives the same answer.
     Refused(String),
+    /// The request was not sent whole: the run belongs to another process, or nobody can tell.
+    Lost { class: ExitClass, message: String, hint: Option<String>, retry: Retry },
 }
 
 impl Fault {
+    /// The fault of a request that the run's claim did not let through.
+    pub fn lost(error: &EngineError) -> Self {
+        let (message, hint) = (error.message().to_owned(), error.hint().map(str::to_owned));
+        Self::Lost { class: error.class(), message, hint, retry: error.retry() }
+    }
+
     /// The fault of an HTTP answer that is no success.
     pub fn of_status(status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
         let message = format!("status {status}: {}", message_of(body));
@@ -100,6 +108,13 @@ impl Fault {
             ),
             Self::Missing(message) => EngineError::new(ExitClass::NotFound, format!("{what}: {message}")),
             Self::TooLarge(message) | Self::Refused(message) => EngineError::failed(format!("{what}: {message}")),
+            Self::Lost { class, message, hint, retry } => {
+                let error = EngineError::new(class, format!("{what}: {message}")).with_retry(retry);
+                match hint {
+                    Some(hint) => error.with_hint(hint),
+                    None => error,
+                }
+            }
         }
     }
 }

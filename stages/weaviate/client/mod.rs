@@ -4,6 +4,7 @@ mod auth;
 mod cluster;
 mod export;
 mod fault;
+mod fence;
 pub mod proto;
 mod rest;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
-use restow_core::stage::OpenContext;
+use restow_core::stage::{Fence, OpenContext};
 use restow_core::{EngineError, Result};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 use cluster::{Cluster, Node};
 pub use export::ExportStatus;
 pub use fault::Fault;
+use fence::{Guard, GuardedChannel};
 use proto::{
     AggregateReply, AggregateRequest, BatchObjectsReply, BatchObjectsRequest, Filters, SearchReply, SearchRequest,
 };
@@ -40,6 +42,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// The claim without which nothing is changed.
+    fence: Option<Fence>,
 }
 
 struct Inner {
@@ -77,7 +81,8 @@ impl Client {
             Ok(Node::new(address, channel))
         });
         let cluster = Cluster::new(nodes.collect::<Result<_>>()?);
-        let client = Self { inner: Arc::new(Inner { address, http, cluster, bearer, meta: Meta::default() }) };
+        let inner = Arc::new(Inner { address, http, cluster, bearer, meta: Meta::default() });
+        let client = Self { inner, fence: None };
         client.introduced().await
     }
 
@@ -89,11 +94,17 @@ impl Client {
             let same = client.one_cluster().await?;
             let inner = Arc::into_inner(client.inner).ok_or_else(early)?;
             let cluster = inner.cluster.only(same);
-            client = Self { inner: Arc::new(Inner { cluster, ..inner }) };
+            client = Self { inner: Arc::new(Inner { cluster, ..inner }), fence: None };
         }
         let meta = client.meta().await?;
         let inner = Arc::into_inner(client.inner).ok_or_else(early)?;
-        Ok(Self { inner: Arc::new(Inner { meta, ..inner }) })
+        Ok(Self { inner: Arc::new(Inner { meta, ..inner }), fence: None })
+    }
+
+    /// The same connections, on which every request that changes something needs this claim until its last byte.
+    #[must_use]
+    pub fn fenced(&self, fence: &Fence) -> Self {
+        Self { inner: Arc::clone(&self.inner), fence: Some(fence.clone()) }
     }
 
     /// `weaviate http://localhost:8080`, for messages.
@@ -127,7 +138,7 @@ impl Client {
     /// See [`Fault`].
     pub async fn search(&self, request: SearchRequest) -> Result<SearchReply, Fault> {
         let request = SearchRequest { uses_123_api: true, uses_125_api: true, uses_127_api: true, ..request };
-        self.call("/weaviate.v1.Weaviate/Search", request).await
+        self.call("/weaviate.v1.Weaviate/Search", request, None).await
     }
 
     /// Writes objects; an object without an error in the reply was taken.
@@ -135,7 +146,7 @@ impl Client {
     /// # Errors
     /// The request failed as a whole: see [`Fault`].
     pub async fn batch(&self, request: BatchObjectsRequest) -> Result<BatchObjectsReply, Fault> {
-        self.call("/weaviate.v1.Weaviate/BatchObjects", request).await
+        self.call("/weaviate.v1.Weaviate/BatchObjects", request, self.fence.as_ref()).await
     }
 
     /// How many objects a class, or one of its tenants, has now. Exact, unlike the counts of `/nodes`.
@@ -161,14 +172,14 @@ impl Client {
             objects_count: true,
             filters,
         };
-        let reply: AggregateReply = self.call("/weaviate.v1.Weaviate/Aggregate", request).await?;
+        let reply: AggregateReply = self.call("/weaviate.v1.Weaviate/Aggregate", request, None).await?;
         let count = reply.single_result.and_then(|single| single.objects_count);
         count
             .and_then(|count| u64::try_from(count).ok())
             .ok_or_else(|| Fault::Refused("counting: the answer has no count".to_owned()))
     }
 
-    async fn call<Q, A>(&self, path: &'static str, message: Q) -> Result<A, Fault>
+    async fn call<Q, A>(&self, path: &'static str, message: Q, fence: Option<&Fence>) -> Result<A, Fault>
     where
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
@@ -176,25 +187,33 @@ impl Client {
         let order = self.inner.cluster.order(true);
         let Some((last, others)) = order.split_last() else { return Err(no_address()) };
         for node in others {
-            let reply = self.call_one(node, path, message.clone()).await;
+            let reply = self.call_one(node, path, message.clone(), fence).await;
             node.met(&reply);
             match reply {
                 Err(fault) if fault.was_not_sent() => {}
                 reply => return reply,
             }
         }
-        let reply = self.call_one(last, path, message).await;
+        let reply = self.call_one(last, path, message, fence).await;
         last.met(&reply);
         reply
     }
 
-    async fn call_one<Q, A>(&self, node: &Node, path: &'static str, message: Q) -> Result<A, Fault>
+    async fn call_one<Q, A>(
+        &self,
+        node: &Node,
+        path: &'static str,
+        message: Q,
+        fence: Option<&Fence>,
+    ) -> Result<A, Fault>
     where
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
         let named = |fault: Fault| fault.at(&format!("gRPC {}", node.address.grpc));
-        let mut grpc = tonic::client::Grpc::new(node.channel.clone())
+        let guard = Guard::of(fence).await?;
+        let channel = GuardedChannel { channel: node.channel.clone(), guard: guard.clone() };
+        let mut grpc = tonic::client::Grpc::new(channel)
             .max_decoding_message_size(self.message_limit())
             .max_encoding_message_size(self.message_limit());
         let ready = grpc.ready().await;
@@ -212,7 +231,10 @@ impl Client {
         let codec = tonic_prost::ProstCodec::<Q, A>::default();
         match grpc.unary(request, PathAndQuery::from_static(path), codec).await {
             Ok(reply) => Ok(reply.into_inner()),
-            Err(status) => Err(named(self.weighed(node, Fault::of_grpc(&status)).await)),
+            Err(status) => {
+                let fault = Guard::fault(guard.as_ref(), Fault::of_grpc(&status));
+                Err(named(self.weighed(node, fault).await))
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::cluster::Node;
+use super::fence::Guard;
 use super::{CONNECT_TIMEOUT, Client, Fault, TIMEOUT, auth, no_address};
 
 /// The oldest version that restow knows.
@@ -143,14 +144,21 @@ impl Client {
             true => fault.at(&node.address.rest),
             false => fault,
         };
+        let changes = method != Method::GET;
         let mut request = self.inner.http.request(method, format!("{}/v1{path}", node.address.rest));
         if let Some(bearer) = &self.inner.bearer {
             request = request.bearer_auth(bearer.as_str());
         }
+        let guard = Guard::of(self.fence.as_ref().filter(|_| changes)).await?;
         if let Some(body) = body {
+            let body = match &guard {
+                Some(guard) => reqwest::Body::wrap(guard.body(reqwest::Body::from(body))),
+                None => body.into(),
+            };
             request = request.header("content-type", "application/json").body(body);
         }
-        let answer = request.send().await.map_err(|error| named(Fault::of_transport(&error)))?;
+        let answer =
+            request.send().await.map_err(|error| Guard::fault(guard.as_ref(), named(Fault::of_transport(&error))))?;
         let status = answer.status().as_u16();
         let after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let body = answer.bytes().await.map_err(|error| named(Fault::of_transport(&error)))?;

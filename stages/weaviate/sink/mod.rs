@@ -167,7 +167,7 @@ impl Sink for Target {
             .unwrap_or(usize::MAX)
             .min(self.client.message_limit() / 2);
         let shared = Shared {
-            client: self.client.clone(),
+            client: self.client.fenced(prepared.work.fence()),
             work: Arc::clone(&prepared.work),
             mapping,
             present,

@@ -130,7 +130,7 @@ impl Target {
             self.mappings(&work.incoming)?.into_iter().map(|mapping| (mapping.dataset, mapping.class)).collect();
         // Objects that were merged into had references before.
         let reset = !first || self.options.conflicts == Conflicts::Merge;
-        references::write(&self.client, work, &mapping.class, &lines, &renames, reset).await
+        references::write(&self.client.fenced(work.fence()), &mapping.class, &lines, &renames, reset).await
     }
 }
 
@@ -187,8 +187,9 @@ impl Database for Target {
     }
 
     async fn item(&self, phase: &str, item: &Item, work: &Work) -> Result<ItemDone> {
+        let client = &self.client.fenced(work.fence());
         if phase == ROLES.name {
-            return schema::make_role(&self.client, item).await;
+            return schema::make_role(client, item).await;
         }
         if phase == SURVEY.name && item.dataset == SERVER && item.id == HEALTH {
             return self.survey_server(work).await;
@@ -199,27 +200,25 @@ impl Database for Target {
             phase if phase == CLASSES.name => {
                 work.mark(&format!("collection-{}", mapping.dataset)).await?;
                 let surveyed = Self::surveyed(work, &mapping.dataset)?;
-                let (done, notes) = schema::make(&self.client, &mapping, &surveyed, &self.options).await?;
+                let (done, notes) = schema::make(client, &mapping, &surveyed, &self.options).await?;
                 self.tell_new(work, &mapping, notes);
                 Ok(done)
             }
             phase if phase == REFERENCE_PROPERTIES.name => {
-                let (done, notes) = schema::make_references(&self.client, &mapping, &self.options).await?;
+                let (done, notes) = schema::make_references(client, &mapping, &self.options).await?;
                 self.tell_new(work, &mapping, notes);
                 Ok(done)
             }
             phase if phase == TENANTS.name && mapping.has_tenants => {
                 let names: Vec<String> = mapping.tenants.iter().map(|(name, _)| name.clone()).collect();
-                let done = schema::make_tenants(&self.client, &mapping.class, &names).await?;
+                let done = schema::make_tenants(client, &mapping.class, &names).await?;
                 Ok(ItemDone { done, ..ItemDone::default() })
             }
             phase if phase == REFERENCES.name => self.references(item, &mapping, work).await,
             phase if phase == COUNTS.name => self.counts(&mapping, work).await,
             phase if phase == VERIFY.name => self.verify(item, &mapping, work).await,
-            phase if phase == ALIASES.name => schema::make_alias(&self.client, item).await,
-            phase if phase == STATES.name && mapping.has_tenants => {
-                schema::settle_tenants(&self.client, &mapping).await
-            }
+            phase if phase == ALIASES.name => schema::make_alias(client, item).await,
+            phase if phase == STATES.name && mapping.has_tenants => schema::settle_tenants(client, &mapping).await,
             _ => Ok(ItemDone::default()),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Method;
-use restow_core::stage::{ItemDone, Reject, Work};
+use restow_core::stage::{ItemDone, Reject};
 use restow_core::{EngineError, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -68,7 +68,6 @@ pub fn lines_of(object: &Object, out: &mut Vec<u8>) -> Result<()> {
 /// had some before, they would be doubled.
 pub async fn write(
     client: &Client,
-    work: &Work,
     class: &str,
     lines: &[u8],
     rename: &BTreeMap<String, String>,
@@ -85,7 +84,6 @@ pub async fn write(
     let wire = wire_of(class, &lines, rename)?;
     let mut done = ItemDone::default();
     for part in wire.chunks(AT_ONCE) {
-        work.check_claim_again().await?;
         let body = client.send(Method::POST, "/batch/references", &json!(part)).await.map_err(about)?;
         let answers: Vec<Answer> = serde_json::from_slice(&body)
             .map_err(|error| about(Fault::Refused(format!("unexpected answer: {error}"))))?;

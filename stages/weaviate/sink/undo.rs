@@ -49,9 +49,8 @@ impl Target {
             return Ok(());
         }
         if class_of(&self.client, &mapping.class).await?.is_some() {
-            work.check_claim().await?;
             let path = format!("/schema/{}", mapping.class);
-            let answer = self.client.raw(reqwest::Method::DELETE, &path, None).await;
+            let answer = self.client.fenced(work.fence()).raw(reqwest::Method::DELETE, &path, None).await;
             answer.map_err(|fault| fault.about(format!("{}: removing {:?}", self.client.name(), mapping.class)))?;
             undone.said.push(format!("removed collection {}, which the run had made", mapping.class));
         }
@@ -80,9 +79,9 @@ impl Target {
             }
         }
         let count: usize = added.values().map(Vec::len).sum();
+        let client = self.client.fenced(work.fence());
         for (tenant, ids) in added {
-            work.check_claim().await?;
-            schema::remove(&self.client, &mapping.class, &tenant, &ids).await?;
+            schema::remove(&client, &mapping.class, &tenant, &ids).await?;
         }
         undone.said.push(format!("removed {count} objects from {}, which the run had added", mapping.class));
         Ok(())

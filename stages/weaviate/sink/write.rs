@@ -3,7 +3,6 @@
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use reqwest::Method;
 use restow_core::Result;
-use restow_core::stage::Work;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -37,19 +36,10 @@ struct RestResult {
 ///
 /// # Errors
 /// The server stays away, refuses a whole request for a reason that has nothing to do with its objects, or another process has taken the
-/// run over: that is asked before every request, since a process may stand still for hours between two of them.
-pub async fn write(
-    client: &Client,
-    work: &Work,
-    class: &str,
-    objects: &[Object],
-    batch_bytes: usize,
-) -> Result<Verdicts> {
+/// run over.
+pub async fn write(client: &Client, class: &str, objects: &[Object], batch_bytes: usize) -> Result<Verdicts> {
     let about = |fault: Fault| fault.about(format!("{}: writing to {class:?}", client.name()));
-    let one = |part| async move {
-        work.check_claim_again().await?;
-        send(client, class, part).await.map_err(about)
-    };
+    let one = |part| async move { send(client, class, part).await.map_err(about) };
     let requests: Vec<_> = cut(objects, batch_bytes).into_iter().map(|part| one(part).boxed()).collect();
     let verdicts: Vec<Verdicts> = stream::iter(requests).buffered(AT_ONCE).try_collect().await?;
     let mut verdicts = verdicts.concat();

@@ -153,10 +153,8 @@ impl Writer {
     async fn send(&mut self, whole: &[Object], merged: &[Object], report: &mut WriteReport) -> Result<()> {
         let Shared { client, mapping, batch_bytes, .. } = &self.shared;
         let about = |fault: Fault| fault.about(format!("{}: writing to {:?}", client.name(), mapping.class));
-        let work = &self.shared.work;
-        let mut verdicts = write::write(client, work, &mapping.class, whole, *batch_bytes).await?;
+        let mut verdicts = write::write(client, &mapping.class, whole, *batch_bytes).await?;
         for object in merged {
-            work.check_claim_again().await?;
             verdicts.push(write::merge(client, &mapping.class, object).await.map_err(about)?);
         }
         for (index, (verdict, object)) in verdicts.into_iter().zip(whole.iter().chain(merged)).enumerate() {

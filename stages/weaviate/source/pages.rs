@@ -391,7 +391,9 @@ impl PageRequest {
         let path = format!("/objects/{}/{id}?include=vector{tenant}", self.class);
         let body: Bytes = match self.client.raw(reqwest::Method::GET, &path, None).await {
             Ok(body) => body,
-            Err(fault @ (Fault::Away { .. } | Fault::Denied(_) | Fault::Untrusted(_))) => return Err(fault),
+            Err(fault @ (Fault::Away { .. } | Fault::Denied(_) | Fault::Untrusted(_) | Fault::Lost { .. })) => {
+                return Err(fault);
+            }
             // Deleted since: read on behind it.
             Err(Fault::Missing(_)) => {
                 return Box::pin(self.fetch(&Cursor { after: id, limit: 1, ..Cursor::new(None) })).await;

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,12 +12,9 @@ use restow_store::run_state::{Claim, RunStateStore, WorkLock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Incoming, Receipt, Reject};
+use super::{Fence, Incoming, Receipt, Reject};
 use crate::error::Result;
 use crate::progress::Progress;
-
-/// How long a claim is taken for good once it was looked at.
-const CHECKED_WITHIN: Duration = Duration::from_millis(500);
 
 /// A sink that is a database. Phases run in their order, each over all datasets before the next one begins.
 #[async_trait]
@@ -134,9 +130,7 @@ pub struct Work {
     /// Tells the user what happens.
     pub progress: Arc<Progress>,
     verifies_rows: bool,
-    claim: Option<Claim>,
-    /// When the claim was last found to be the highest.
-    checked: Mutex<Option<Instant>>,
+    fence: Fence,
     _lock: Option<WorkLock>,
     items: Mutex<Vec<ItemReceipt>>,
     rows: Mutex<Vec<Receipt>>,
@@ -151,26 +145,15 @@ impl Work {
         state: RunStateStore,
         progress: Arc<Progress>,
     ) -> Self {
-        let (items, rows) = (Mutex::default(), Mutex::default());
-        Self {
-            run,
-            snapshot,
-            incoming,
-            state,
-            progress,
-            verifies_rows: false,
-            claim: None,
-            checked: Mutex::default(),
-            _lock: None,
-            items,
-            rows,
-        }
+        let (items, rows, fence) = (Mutex::default(), Mutex::default(), Fence::new(state.clone(), None));
+        Self { run, snapshot, incoming, state, progress, verifies_rows: false, fence, _lock: None, items, rows }
     }
 
     /// With the right to write, and what earlier processes have done.
     #[must_use]
     pub fn claimed(self, claim: Claim, lock: Option<WorkLock>, items: Vec<ItemReceipt>, rows: Vec<Receipt>) -> Self {
-        Self { claim: Some(claim), _lock: lock, items: Mutex::new(items), rows: Mutex::new(rows), ..self }
+        let fence = Fence::new(self.state.clone(), Some(claim));
+        Self { fence, _lock: lock, items: Mutex::new(items), rows: Mutex::new(rows), ..self }
     }
 
     /// A run whose rows are read back and compared before anything names them.
@@ -185,31 +168,17 @@ impl Work {
         self.verifies_rows
     }
 
-    /// Checks that no other process has taken this run over. To be called before every request that changes the target.
+    /// The right to change the target: to be asked for before every request that does, and once more before the request is whole.
+    pub fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// Checks that no other process has taken this run over.
     ///
     /// # Errors
     /// Another process has (exit code 11), or the state cannot be read.
     pub async fn check_claim(&self) -> Result<()> {
-        match &self.claim {
-            Some(claim) => Ok(self.state.check_claim(claim).await?),
-            None => Ok(()),
-        }
-    }
-
-    /// The same, unless it was checked within the last half second. A process that stood still has not: time goes on without it.
-    ///
-    /// # Errors
-    /// As [`Self::check_claim`].
-    pub async fn check_claim_again(&self) -> Result<()> {
-        let checked = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if checked.is_some_and(|checked| checked.elapsed() < CHECKED_WITHIN) {
-            return Ok(());
-        }
-        // Before the question, not after the answer.
-        let asked = Instant::now();
-        self.check_claim().await?;
-        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
-        Ok(())
+        self.fence.ask().await
     }
 
     /// The receipts of a phase.
@@ -281,6 +250,6 @@ impl Work {
 
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Work").field("run", &self.run).field("claim", &self.claim).finish_non_exhaustive()
+        f.debug_struct("Work").field("run", &self.run).field("fence", &self.fence).finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@
 mod context;
 mod database;
 mod effects;
+mod fence;
 mod receipt;
 mod registry;
 mod row;
@@ -13,6 +14,7 @@ mod source;
 pub use context::{Connection, OpenContext};
 pub use database::{Database, Item, ItemDone, ItemReceipt, Phase, Undone, Work};
 pub use effects::Effects;
+pub use fence::Fence;
 pub use receipt::{Receipt, SplitCounts, StageFigures};
 pub use registry::Registry;
 pub use row::{RowContext, RowStageFactory, Rows};
