@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use restow_core::Result;
-use restow_core::stage::{Undone, Work};
+use restow_core::stage::{PutBack, Undone, Work};
 use restow_spec::catalogue::Kind;
 use restow_spec::pipeline::Component;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ impl Target {
     /// Every step may have been taken by an earlier attempt that was killed.
     pub(super) async fn take_back(&self, work: &Work) -> Result<Undone> {
         let mut undone = Undone::default();
-        let mut restored = false;
+        let mut changed = Vec::new();
         for mapping in self.mappings(&work.incoming)? {
             let Some(_) = work.receipt(super::phases::SURVEY.name, &mapping.dataset, &mapping.dataset) else {
                 continue;
@@ -30,14 +30,18 @@ impl Target {
             let surveyed = Self::surveyed(work, &mapping.dataset)?;
             if surveyed.class.is_none() || self.options.mode == Mode::Drop {
                 self.remove_class(&mapping, work, &mut undone).await?;
-                restored |= surveyed.class.is_some();
+                if surveyed.class.is_some() {
+                    changed.push(mapping.class);
+                }
             } else {
                 self.remove_added(&mapping, &surveyed, work, &mut undone).await?;
-                restored |= self.options.conflicts.endangers() && surveyed.objects > 0;
+                if self.options.conflicts.endangers() && surveyed.objects > 0 {
+                    changed.push(mapping.class);
+                }
             }
         }
-        if restored {
-            undone.restore_into = Some(self.restorer());
+        if !changed.is_empty() {
+            undone.put_back = Some(PutBack { sink: self.restorer(), datasets: changed });
         }
         Ok(undone)
     }

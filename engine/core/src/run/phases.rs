@@ -88,8 +88,8 @@ pub(super) async fn undo(
     for line in undone.said {
         request.progress.say(&format!("run {run}: {line}"));
     }
-    if let Some(sink) = undone.restore_into {
-        safety::put_back(request, database, &work, sink).await?;
+    if let Some(wanted) = undone.put_back {
+        safety::put_back(request, database, &work, wanted).await?;
     }
     opened.state.outcome(&run, Outcome::Undone).await?;
     Ok(())

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{RunRequest, run};
 use crate::compile::Selection;
 use crate::error::{EngineError, ExitClass, Result};
-use crate::stage::{Database, ItemReceipt, Work};
+use crate::stage::{Database, ItemReceipt, PutBack, Work};
 
 /// The phase and item under which its receipt is kept.
 pub(super) const PHASE: &str = "safety";
@@ -38,12 +38,12 @@ pub(super) async fn keep(request: &RunRequest<'_>, database: &dyn Database, work
     record(work, &snapshot).await
 }
 
-/// Puts back what the safety snapshot of a run has.
+/// Puts back what the safety snapshot of a run has of what the run changed.
 pub(super) async fn put_back(
     request: &RunRequest<'_>,
     database: &dyn Database,
     work: &Work,
-    sink: Component,
+    wanted: PutBack,
 ) -> Result<()> {
     let kept = work.receipt(PHASE, SERVER, PHASE);
     let snapshot = kept.as_ref().and_then(|kept| kept.value.get("snapshot")?.as_str());
@@ -54,13 +54,28 @@ pub(super) async fn put_back(
     let mut options = safety.options.clone();
     if let Some(options) = options.as_object_mut() {
         options.insert("snapshot".to_owned(), json!(snapshot));
+        let globs: Vec<String> = wanted.datasets.iter().map(|name| literal(name)).collect();
+        options.insert("datasets".to_owned(), json!(globs));
     }
     let source = Component { kind: Kind::Source, options, ..safety };
-    let summary = nested(request, source, sink, "undo", &work.run)
+    let summary = nested(request, source, wanted.sink, "undo", &work.run)
         .await
         .map_err(|error| error.context("putting back the safety snapshot"))?;
     request.progress.say(&format!("put back safety snapshot {snapshot}: {}", summary.report.made));
     Ok(())
+}
+
+/// A glob that stands for this name alone.
+fn literal(name: &str) -> String {
+    let mut glob = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '*' | '?' | '[' | '{' => glob.extend(['[', c, ']']),
+            '\\' => glob.push_str("\\\\"),
+            c => glob.push(c),
+        }
+    }
+    glob
 }
 
 /// A run inside of a run, over the same connections.

@@ -113,8 +113,17 @@ pub struct ItemReceipt {
 pub struct Undone {
     /// For the user, a line each.
     pub said: Vec<String>,
-    /// A sink into which the safety snapshot must be restored to finish it.
-    pub restore_into: Option<Component>,
+    /// What must come back from the safety snapshot to finish it; none where nothing was overwritten or removed.
+    pub put_back: Option<PutBack>,
+}
+
+/// What of a safety snapshot an undo needs.
+#[derive(Debug)]
+pub struct PutBack {
+    /// The sink into which it is restored.
+    pub sink: Component,
+    /// The datasets of the snapshot that the run has changed; the others are as they were.
+    pub datasets: Vec<String>,
 }
 
 /// One run at a target: what arrives, where its state lies, and what is done already.

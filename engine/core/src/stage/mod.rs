@@ -12,7 +12,7 @@ mod sink;
 mod source;
 
 pub use context::{Connection, OpenContext};
-pub use database::{Database, Item, ItemDone, ItemReceipt, Phase, Undone, Work};
+pub use database::{Database, Item, ItemDone, ItemReceipt, Phase, PutBack, Undone, Work};
 pub use effects::Effects;
 pub use fence::Fence;
 pub use receipt::{Receipt, SplitCounts, StageFigures};
