@@ -1,6 +1,7 @@
 //! Weaviate as a source (backup, export, query) and as a sink (restore, import). Facts about the server: its own sources at the
 //! versions 1.27 to 1.39, and experiments with them.
 
+mod address;
 mod backup;
 mod class;
 mod client;

@@ -10,7 +10,7 @@ use restow_core::{EngineError, ExitClass, Result};
 use serde::Deserialize;
 use tonic::transport::Channel;
 
-use super::super::config::Address;
+use super::super::address::Address;
 use super::rest::parsed;
 use super::{Client, Fault, auth};
 

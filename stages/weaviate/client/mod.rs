@@ -29,7 +29,8 @@ use proto::{
 };
 pub use rest::Meta;
 
-use super::config::{Address, WeaviateConnection};
+use super::address::Address;
+use super::config::WeaviateConnection;
 
 /// The limit of messages of servers that do not tell theirs (before 1.28), in bytes.
 const OLD_MESSAGE_LIMIT: usize = 104_858_000;

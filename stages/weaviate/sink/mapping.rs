@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::Field;
 use restow_core::record::{EXPLICIT_NULLS, Role, TEXT_PREFIX, is_json};
 use restow_core::stage::{Incoming, SinkDataset};
 use restow_core::{EngineError, Result};
@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::class::Kind;
-use super::super::columns::{TENANT, VECTOR};
+use super::super::columns::TENANT;
 use super::super::config::{is_class_name, is_property_name};
+use super::kinds::{declared_kind, is_vector_column, kind_of, length_of, own_vector, vector_kind, vector_name, word};
 
 /// Keys of a class that the server makes by itself, or that mean nothing to another one.
 const INTERNAL_OF_PROPERTY: [&str; 2] = ["searchableBlockmax", "bucketGeneration"];
@@ -207,7 +208,7 @@ struct Draft<'a> {
 }
 
 /// The vector that a column comes from.
-type Origin = Option<String>;
+pub type Origin = Option<String>;
 
 impl Draft<'_> {
     fn place(&mut self, field: &Field) -> Result<Use> {
@@ -330,96 +331,6 @@ fn retarget(property: &mut Value, rename: &BTreeMap<String, String>) {
     }
 }
 
-fn declared_kind(property: &Value) -> Option<Kind> {
-    let words: Vec<String> = Vec::deserialize(property.get("dataType")?).ok()?;
-    Kind::of(&words)
-}
-
-/// Whether a list of floats is a vector and not a property: by its role, its name or its fixed length.
-fn is_vector_column(role: Role, field: &Field) -> bool {
-    let name = field.name();
-    role == Role::Vector
-        || name == VECTOR
-        || name.starts_with(&format!("{VECTOR}_"))
-        || matches!(field.data_type(), DataType::FixedSizeList(..))
-}
-
-/// The name of the vector that a column holds; `None` for the one without a name.
-pub fn vector_name(column: &str) -> Option<String> {
-    match own_vector(column) {
-        Some(name) if column.starts_with('_') => name,
-        _ => Some(column.to_owned()),
-    }
-}
-
-fn own_vector(column: &str) -> Option<Origin> {
-    column.trim_start_matches('_').strip_prefix("vector").map(|rest| rest.strip_prefix('_').map(str::to_owned))
-}
-
-/// Whether a type is that of vectors, and of several in a value.
-pub fn vector_kind(data_type: &DataType) -> Option<bool> {
-    let single = |data_type: &DataType| match data_type {
-        DataType::FixedSizeList(item, _) | DataType::List(item) => item.data_type().is_floating(),
-        _ => false,
-    };
-    match data_type {
-        data_type if single(data_type) => Some(false),
-        DataType::List(item) if single(item.data_type()) => Some(true),
-        _ => None,
-    }
-}
-
-/// The length that all vectors of this type have.
-fn length_of(data_type: &DataType) -> Option<i32> {
-    match data_type {
-        DataType::FixedSizeList(_, length) => Some(*length),
-        DataType::List(item) => length_of(item.data_type()),
-        _ => None,
-    }
-}
-
-/// The type of property for a column that no class declares.
-pub fn kind_of(field: &Field) -> Option<Kind> {
-    let is_uuid = field.metadata().get("restow.form").is_some_and(|form| form == "uuid");
-    Some(match field.data_type() {
-        _ if is_json(field) => Kind::Json,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if is_uuid => Kind::Uuid,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Kind::Text,
-        data_type if data_type.is_integer() => Kind::Int,
-        data_type if data_type.is_floating() => Kind::Number,
-        DataType::Boolean => Kind::Boolean,
-        DataType::Timestamp(..) | DataType::Date32 => Kind::Date,
-        DataType::Binary | DataType::LargeBinary => Kind::Blob,
-        DataType::List(item) | DataType::LargeList(item) => match item.data_type() {
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Kind::Texts,
-            data_type if data_type.is_integer() => Kind::Ints,
-            data_type if data_type.is_floating() => Kind::Numbers,
-            DataType::Boolean => Kind::Booleans,
-            DataType::Timestamp(..) | DataType::Date32 => Kind::Dates,
-            _ => return None,
-        },
-        _ => return None,
-    })
-}
-
-fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text | Kind::Json | Kind::Reference => "text",
-        Kind::Int => "int",
-        Kind::Number => "number",
-        Kind::Boolean => "boolean",
-        Kind::Date => "date",
-        Kind::Uuid => "uuid",
-        Kind::Blob => "blob",
-        Kind::Texts => "text[]",
-        Kind::Ints => "int[]",
-        Kind::Numbers => "number[]",
-        Kind::Booleans => "boolean[]",
-        Kind::Dates => "date[]",
-        Kind::Uuids => "uuid[]",
-    }
-}
-
 /// The vectors of the class: those of the source under their new names, and plain ones for new columns. A vector that no column
 /// fills is left out.
 fn set_vectors(
@@ -479,7 +390,7 @@ fn set_tenancy(definition: &mut Map<String, Value>, has_tenants: bool) {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::datatypes::{Field, Schema};
+    use arrow::datatypes::{DataType, Field, Schema};
     use restow_core::record::{Roles, vector_type};
     use restow_core::stage::Artifact;
 

@@ -7,6 +7,7 @@ mod digest;
 mod fits;
 mod health;
 mod ids;
+mod kinds;
 mod mapping;
 mod phases;
 mod references;
@@ -35,8 +36,9 @@ use super::config::{self, Conflicts, SinkOptions};
 pub(super) use convert::{Columns, Datum, Object};
 use digest::Canon;
 use ids::Key;
+pub(super) use kinds::{kind_of, vector_kind, vector_name};
 use mapping::mappings;
-pub(super) use mapping::{Mapping, Use, kind_of, vector_kind, vector_name};
+pub(super) use mapping::{Mapping, Use};
 use schema::{Surveyed, class_of};
 use writer::{Shared, Writer};
 
