@@ -15,6 +15,7 @@ mod native;
 mod rows;
 mod sink;
 mod source;
+mod tenants;
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use super::super::config::{Conflicts, Mode, NAME, Safety};
 use super::mapping::Mapping;
 use super::schema::{self, Surveyed, class_of, has_tenants};
 use super::writer::spools_of;
-use super::{Target, ids, references};
+use super::{Target, ids, references, sleep};
 
 pub const SURVEY: Phase = Phase { name: "survey", at_once: false };
 /// The item of the survey that looks at the server and not at a dataset. A dataset's item is called as the dataset.
@@ -218,7 +218,7 @@ impl Database for Target {
             phase if phase == COUNTS.name => self.counts(&mapping, work).await,
             phase if phase == VERIFY.name => self.verify(item, &mapping, work).await,
             phase if phase == ALIASES.name => schema::make_alias(client, item).await,
-            phase if phase == STATES.name && mapping.has_tenants => schema::settle_tenants(client, &mapping).await,
+            phase if phase == STATES.name && mapping.has_tenants => sleep::settle(client, &mapping, work).await,
             _ => Ok(ItemDone::default()),
         }
     }

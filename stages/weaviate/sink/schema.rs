@@ -220,19 +220,6 @@ pub async fn make_tenants(client: &Client, class: &str, wanted: &[String]) -> Re
     Ok(missing.len() as u64)
 }
 
-/// Gives tenants the states that they had.
-pub async fn settle_tenants(client: &Client, mapping: &Mapping) -> Result<ItemDone> {
-    let cold: Vec<&String> =
-        mapping.tenants.iter().filter(|(_, status)| is_cold(status)).map(|(name, _)| name).collect();
-    for part in cold.chunks(TENANTS_AT_ONCE) {
-        let body: Vec<Value> = part.iter().map(|tenant| json!({ "name": tenant, "activityStatus": "COLD" })).collect();
-        client.send(Method::PUT, &format!("/schema/{}/tenants", mapping.class), &Value::Array(body)).await.map_err(
-            |fault| fault.about(format!("{}: setting tenants of {:?} inactive", client.name(), mapping.class)),
-        )?;
-    }
-    Ok(ItemDone { done: cold.len() as u64, ..ItemDone::default() })
-}
-
 #[derive(Deserialize)]
 struct Aliases {
     #[serde(default)]

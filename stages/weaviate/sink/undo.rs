@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::super::config::{Mode, NAME};
 use super::mapping::Mapping;
 use super::schema::{Surveyed, class_of};
-use super::{Target, ids, schema};
+use super::{Target, ids, schema, sleep};
 
 impl Target {
     /// Every step may have been taken by an earlier attempt that was killed.
@@ -34,6 +34,7 @@ impl Target {
                     changed.push(mapping.class);
                 }
             } else {
+                sleep::wake(&self.client.fenced(work.fence()), &mapping, work).await?;
                 self.remove_added(&mapping, &surveyed, work, &mut undone).await?;
                 if self.options.conflicts.endangers() && surveyed.objects > 0 {
                     changed.push(mapping.class);

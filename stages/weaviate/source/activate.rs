@@ -1,21 +1,14 @@
 //! Inactive tenants: activated while they are read, and put back.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use reqwest::Method;
 use restow_core::Result;
 use restow_core::stage::Effects;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::client::{Client, Fault};
-
-/// Tenants of one request: the server takes no more.
-const AT_ONCE: usize = 100;
-/// How often an activation is looked at, and how often at most.
-const PAUSE: Duration = Duration::from_millis(100);
-const PATIENCE: usize = 600;
+use super::super::client::Client;
+use super::super::tenants::{set, wait};
 
 /// A recorded activation.
 #[derive(Debug, Serialize, Deserialize)]
@@ -66,29 +59,4 @@ pub async fn put_back(client: &Client, recorded: Vec<(String, Value)>, effects: 
         any = true;
     }
     Ok(any)
-}
-
-async fn set(client: &Client, class: &str, names: &[String], status: &str) -> Result<()> {
-    for part in names.chunks(AT_ONCE) {
-        let body: Vec<Value> = part.iter().map(|name| json!({ "name": name, "activityStatus": status })).collect();
-        client
-            .send(Method::PUT, &format!("/schema/{class}/tenants"), &Value::Array(body))
-            .await
-            .map_err(|fault| fault.about(format!("{}: setting tenants of {class} {status}", client.name())))?;
-    }
-    Ok(())
-}
-
-/// Until the tenant can be read.
-async fn wait(client: &Client, class: &str, name: &str) -> Result<()> {
-    let mut tries = 0;
-    loop {
-        match client.count(class, Some(name)).await {
-            Ok(_) => return Ok(()),
-            Err(Fault::Refused(_)) if tries < PATIENCE => {}
-            Err(fault) => return Err(fault.about(format!("{}: waiting for tenant {name:?} of {class}", client.name()))),
-        }
-        tries += 1;
-        tokio::time::sleep(PAUSE).await;
-    }
 }

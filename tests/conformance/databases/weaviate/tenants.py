@@ -2,6 +2,7 @@
 
 import signal
 
+from doors import Answer, Desk
 from suite import KEY_FILE, Vault, expect, none
 
 from . import world
@@ -11,7 +12,7 @@ WORD = "Sleep"
 
 def jobs(suite, group):
     for server in suite.servers:
-        for job in (refused, left_out, some, killed, put_back_by_another, interrupted):
+        for job in (refused, left_out, some, killed, put_back_by_another, interrupted, slept):
             name = f"{job.__name__.replace('_', ' ')} {server.label}"
             yield name, lambda job=job, server=server, name=name: on_fixture(suite, group, server, name, job)
 
@@ -148,3 +149,35 @@ def interrupted(suite, group, server, name, vault, made):
             ran = run.end(60).ends(*([130] if seen else [0, 130]), 0)
             expect(statuses(server, made) == made.world.tenants, "tenants have another status", ran)
             as_before(suite, server, made, ran)
+
+
+def slept(suite, group, server, name, vault, made):
+    """A restore that is killed when it has put tenants to sleep, the last thing that it does: it goes on, and it can be taken back."""
+    database, rename = suite.database, {one: f"Slept{one}" for one in made.names}
+    vault.backup(made.names)
+    desk = Desk(server, 1)
+    try:
+        for number, (rule, arguments) in enumerate([(rule, arguments) for rule in (("create", None), ("append", "overwrite")) for arguments in ([], ["--fresh"])]):
+            with group.case(f"{name}: {' '.join(filter(None, rule))} {' '.join(arguments)}"):
+                database.wipe(server, "Slept")
+                there, options = None, {"mode": rule[0]}
+                if rule[0] == "append":
+                    database.fill(server, f"Slept{WORD}", 12, False, only=["Org", "Tenants", "Automatic"], tenants=12, per_tenant=30)
+                    for one in map(rename.get, made.world.tenants):
+                        server.handle.set_tenants(one, "HOT", list(server.handle.tenants(one)))
+                    there = database.read(server, names=list(rename.values()))
+                    options |= {"conflicts": "overwrite", "safety": {"connection": "backups"}}
+                expected = database.restored(database.part(made.world, made.names), there, rename, rule)
+                snapshots, run = set(vault.snapshots()), []
+                file = vault.restore_file(name=f"slept-{number}", server=desk.server, rename=rename, **options)
+                desk.set(Answer("drop-reply", 1, wanted=lambda method, path: method == "PUT" and "/tenants" in path, called=lambda: run[0].signal(signal.SIGKILL)))  # noqa: B023
+                run.append(vault.start(file))
+                expect(run[0].end(300).code == -9, "it was not killed", run[0])
+                desk.set(None)
+                ran = vault.run(file, *arguments)
+                none(database.differences(expected, database.read(server, names=list(rename.values()))), "the restore differs", ran)
+                for id in set(vault.snapshots()) - snapshots:
+                    none(database.row_differences(there, vault.export(snapshot=id), times=False), f"safety snapshot {id} is not what was there", ran)
+    finally:
+        desk.close()
+        database.wipe(server, "Slept")
