@@ -1,10 +1,11 @@
 //! Ids of objects: those that are at the target, and those that a run has touched. Both are kept in the run state as lines
 //! `tenant<TAB>id`; before those that a run touches stands a line `touched<TAB>dataset`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use restow_core::{EngineError, Result};
+use restow_store::repository::ObjectWriter;
 use uuid::Uuid;
 
 use super::super::client::proto::{
@@ -18,28 +19,48 @@ const TOUCHED: &str = "touched\t";
 /// Ids of one page, and of one question whether they are there.
 const PAGE: u32 = 1_000;
 
-/// A tenant (empty where there are none) and an id.
-pub type Key = (String, Uuid);
+/// Ids by tenant; the tenant is empty where there are none. About 20 to 40 bytes an id.
+#[derive(Debug, Default)]
+pub struct IdSet {
+    by_tenant: HashMap<String, HashSet<Uuid>>,
+}
 
-/// As lines.
-pub fn to_lines<'a>(keys: impl IntoIterator<Item = &'a Key>) -> String {
-    let mut text = String::new();
-    for (tenant, id) in keys {
-        let _ = writeln!(text, "{tenant}\t{}", id.hyphenated());
+impl IdSet {
+    /// Whether it is in the set.
+    pub fn contains(&self, tenant: &str, id: &Uuid) -> bool {
+        self.by_tenant.get(tenant).is_some_and(|ids| ids.contains(id))
     }
-    text
+
+    /// Adds an id. `false` where it was in the set already.
+    pub fn insert(&mut self, tenant: &str, id: Uuid) -> bool {
+        if let Some(ids) = self.by_tenant.get_mut(tenant) {
+            return ids.insert(id);
+        }
+        self.by_tenant.insert(tenant.to_owned(), HashSet::from([id])).is_none()
+    }
+
+    /// The ids of each tenant, in any order.
+    pub fn tenants(&self) -> impl Iterator<Item = (&str, &HashSet<Uuid>)> {
+        self.by_tenant.iter().map(|(tenant, ids)| (tenant.as_str(), ids))
+    }
+}
+
+fn line(text: &mut String, tenant: &str, id: &Uuid) {
+    let _ = writeln!(text, "{tenant}\t{}", id.hyphenated());
 }
 
 /// As lines, for what a run touches of a dataset.
-pub fn touched(dataset: &str, keys: &[Key]) -> String {
-    format!("{TOUCHED}{dataset}\n{}", to_lines(keys))
+pub fn touched<'a>(dataset: &str, keys: impl Iterator<Item = (&'a str, &'a Uuid)>) -> String {
+    let mut text = format!("{TOUCHED}{dataset}\n");
+    keys.for_each(|(tenant, id)| line(&mut text, tenant, id));
+    text
 }
 
 /// What a spool says that a run touched of this dataset; `None` where it says something else.
 ///
 /// # Errors
 /// A line has another form.
-pub fn of_dataset(bytes: &[u8], dataset: &str) -> Result<Option<HashSet<Key>>> {
+pub fn of_dataset(bytes: &[u8], dataset: &str) -> Result<Option<IdSet>> {
     let head = format!("{TOUCHED}{dataset}\n");
     bytes.strip_prefix(head.as_bytes()).map(from_lines).transpose()
 }
@@ -48,36 +69,42 @@ pub fn of_dataset(bytes: &[u8], dataset: &str) -> Result<Option<HashSet<Key>>> {
 ///
 /// # Errors
 /// A line has another form.
-pub fn from_lines(text: &[u8]) -> Result<HashSet<Key>> {
+pub fn from_lines(text: &[u8]) -> Result<IdSet> {
     let wrong = || EngineError::failed("a list of ids in the run state cannot be read");
     let text = std::str::from_utf8(text).map_err(|_| wrong())?;
-    text.lines()
-        .filter(|line| {
-            !line.starts_with(TOUCHED) || line.split_once('\t').is_some_and(|(_, id)| Uuid::try_parse(id).is_ok())
-        })
-        .map(|line| {
-            let (tenant, id) = line.split_once('\t').ok_or_else(wrong)?;
-            Ok((tenant.to_owned(), Uuid::try_parse(id).map_err(|_| wrong())?))
-        })
-        .collect()
+    let mut found = IdSet::default();
+    for line in text.lines() {
+        let (tenant, id) = line.split_once('\t').ok_or_else(wrong)?;
+        match Uuid::try_parse(id) {
+            Ok(id) => found.insert(tenant, id),
+            // The line that names the dataset.
+            Err(_) if line.starts_with(TOUCHED) => continue,
+            Err(_) => return Err(wrong()),
+        };
+    }
+    Ok(found)
 }
 
-/// All ids of a class or of one of its tenants.
+/// Keeps all ids of a class or of one of its tenants as lines, page by page. Gives how many there are.
 ///
 /// # Errors
-/// See [`Fault`].
-pub async fn all(client: &Client, class: &str, tenant: &str) -> Result<Vec<Key>, Fault> {
-    let mut keys = Vec::new();
-    let mut after = String::new();
+/// The server is away or refuses, or the lines cannot be written.
+pub async fn keep_all(client: &Client, class: &str, tenant: &str, lines: &mut ObjectWriter) -> Result<u64> {
+    let about = |fault: Fault| fault.about(format!("{}: reading the ids of {class:?}", client.name()));
+    let (mut after, mut count) = (String::new(), 0);
     loop {
-        let reply = client.search(SearchRequest { after: after.clone(), limit: PAGE, ..ids_of(class, tenant) }).await?;
+        let request = SearchRequest { after: after.clone(), limit: PAGE, ..ids_of(class, tenant) };
+        let reply = client.search(request).await.map_err(about)?;
         let ids: Vec<String> = reply.results.iter().filter_map(id_of).collect();
-        let Some(last) = ids.last() else { return Ok(keys) };
+        let Some(last) = ids.last() else { return Ok(count) };
         after.clone_from(last);
+        let mut text = String::new();
         for id in &ids {
-            let id = Uuid::try_parse(id).map_err(|_| Fault::Refused(format!("an object with the id {id:?}")))?;
-            keys.push((tenant.to_owned(), id));
+            let odd = || about(Fault::Refused(format!("an object with the id {id:?}")));
+            line(&mut text, tenant, &Uuid::try_parse(id).map_err(|_| odd())?);
         }
+        lines.write(text.into()).await?;
+        count += ids.len() as u64;
     }
 }
 

@@ -19,7 +19,7 @@ mod wire;
 mod write;
 mod writer;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -36,7 +36,7 @@ use super::client::Client;
 use super::config::{self, Conflicts, SinkOptions};
 pub(super) use convert::{Columns, Datum, Object};
 use digest::Canon;
-use ids::Key;
+use ids::IdSet;
 pub(super) use kinds::{kind_of, vector_kind, vector_name};
 use mapping::mappings;
 pub(super) use mapping::{Mapping, Use};
@@ -72,7 +72,7 @@ struct Prepared {
     work: Arc<Work>,
     mappings: Vec<Mapping>,
     /// The ids that were there before, by dataset.
-    present: BTreeMap<String, Arc<HashSet<Key>>>,
+    present: BTreeMap<String, Arc<IdSet>>,
     /// By what objects will be compared, by dataset, where they will.
     canons: BTreeMap<String, Arc<Canon>>,
 }
@@ -150,7 +150,7 @@ impl Sink for Target {
             let surveyed = Self::surveyed(work, &mapping.dataset)?;
             let ids = match &surveyed.ids {
                 Some(name) if self.options.mode == config::Mode::Append => ids::from_lines(&work.spooled(name).await?)?,
-                _ => HashSet::new(),
+                _ => IdSet::default(),
             };
             present.insert(mapping.dataset.clone(), Arc::new(ids));
         }
@@ -189,8 +189,8 @@ impl Sink for Target {
         };
         let mut by_tenant: BTreeMap<String, Vec<Uuid>> = BTreeMap::new();
         for name in writer::spools_of(receipt)?.ids {
-            for (tenant, id) in ids::from_lines(&prepared.work.spooled(&name).await?)? {
-                by_tenant.entry(tenant).or_default().push(id);
+            for (tenant, ids) in ids::from_lines(&prepared.work.spooled(&name).await?)?.tenants() {
+                by_tenant.entry(tenant.to_owned()).or_default().extend(ids);
             }
         }
         let asleep = sleep::asleep(&self.client, mapping, &prepared.work).await?;

@@ -67,16 +67,13 @@ impl Target {
         let tenants =
             if has_tenants(&existing) { schema::tenants(&self.client, &mapping.class).await? } else { Vec::new() };
         let ids = if self.options.mode == Mode::Append && objects > 0 {
-            let mut keys = Vec::new();
+            let mut lines = work.state.spool_writer(&work.run)?;
             let active = tenants.iter().filter(|tenant| tenant.is_active()).map(|tenant| tenant.name.clone());
             let scopes: Vec<String> = if mapping.has_tenants { active.collect() } else { vec![String::new()] };
             for tenant in &scopes {
-                let found = ids::all(&self.client, &mapping.class, tenant).await;
-                keys.extend(found.map_err(|fault| {
-                    fault.about(format!("{}: reading the ids of {:?}", self.client.name(), mapping.class))
-                })?);
+                ids::keep_all(&self.client, &mapping.class, tenant, &mut lines).await?;
             }
-            Some(work.spool(ids::to_lines(&keys).into_bytes().into()).await?)
+            Some(lines.finish().await?.path)
         } else {
             None
         };

@@ -1,6 +1,6 @@
 //! Takes back what a run has changed: what it made is removed, what it touched comes back from the safety snapshot.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use restow_core::Result;
 use restow_core::stage::{PutBack, Undone, Work};
@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::config::{Mode, NAME};
+use super::ids::{self, IdSet};
 use super::mapping::Mapping;
 use super::schema::{Surveyed, class_of};
-use super::{Target, ids, schema, sleep};
+use super::{Target, schema, sleep};
 
 impl Target {
     /// Every step may have been taken by an earlier attempt that was killed.
@@ -73,19 +74,21 @@ impl Target {
     ) -> Result<()> {
         let before = match &surveyed.ids {
             Some(name) => ids::from_lines(&work.spooled(name).await?)?,
-            None => HashSet::new(),
+            None => IdSet::default(),
         };
-        let mut added: BTreeMap<String, Vec<Uuid>> = BTreeMap::new();
+        let mut added: BTreeMap<String, BTreeSet<Uuid>> = BTreeMap::new();
         for name in work.spools().await? {
             let bytes = work.spooled(&name).await?;
             let Some(keys) = ids::of_dataset(&bytes, &mapping.dataset)? else { continue };
-            for (tenant, id) in keys.difference(&before) {
-                added.entry(tenant.clone()).or_default().push(*id);
+            for (tenant, ids) in keys.tenants() {
+                let new = ids.iter().filter(|id| !before.contains(tenant, id));
+                added.entry(tenant.to_owned()).or_default().extend(new);
             }
         }
-        let count: usize = added.values().map(Vec::len).sum();
+        let count: usize = added.values().map(BTreeSet::len).sum();
         let client = self.client.fenced(work.fence());
         for (tenant, ids) in added {
+            let ids: Vec<Uuid> = ids.into_iter().collect();
             schema::remove(&client, &mapping.class, &tenant, &ids).await?;
         }
         undone.said.push(format!("removed {count} objects from {}, which the run had added", mapping.class));

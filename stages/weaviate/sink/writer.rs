@@ -14,7 +14,7 @@ use super::super::client::{Client, Fault};
 use super::super::config::Conflicts;
 use super::convert::{Columns, Object};
 use super::digest::{self, Canon, Line};
-use super::ids::{Key, touched};
+use super::ids::{IdSet, touched};
 use super::mapping::Mapping;
 use super::{references, schema, write};
 
@@ -24,7 +24,7 @@ pub struct Shared {
     pub work: Arc<Work>,
     pub mapping: Mapping,
     /// The ids that were there before the run.
-    pub present: Arc<HashSet<Key>>,
+    pub present: Arc<IdSet>,
     /// By what objects will be compared, where they will.
     pub canon: Option<Arc<Canon>>,
     pub conflicts: Conflicts,
@@ -59,7 +59,7 @@ pub struct Writer {
     references: Vec<u8>,
     lines: Vec<Line>,
     tenants: HashSet<String>,
-    seen: HashSet<Key>,
+    seen: IdSet,
     written: u64,
     bytes: u64,
     digest: Sha256,
@@ -74,7 +74,7 @@ impl Writer {
             references: Vec::new(),
             lines: Vec::new(),
             tenants,
-            seen: HashSet::new(),
+            seen: IdSet::default(),
             written: 0,
             bytes: 0,
             digest: Sha256::new(),
@@ -97,13 +97,12 @@ impl Writer {
                     continue;
                 }
             };
-            let key = (object.tenant.clone(), object.id);
-            if !self.seen.insert(key.clone()) {
+            if !self.seen.insert(&object.tenant, object.id) {
                 let reason = "its id comes twice in this run, and the later one would replace the earlier".to_owned();
                 report.rejects.push(self.reject(&object, reason));
                 continue;
             }
-            match (self.shared.present.contains(&key), self.shared.conflicts) {
+            match (self.shared.present.contains(&object.tenant, &object.id), self.shared.conflicts) {
                 (false, _) => {
                     self.spools.new += 1;
                     whole.push(object);
@@ -170,7 +169,7 @@ impl Writer {
                     }
                 }
                 Err(reason) => {
-                    if !self.shared.present.contains(&(object.tenant.clone(), object.id)) {
+                    if !self.shared.present.contains(&object.tenant, &object.id) {
                         self.spools.new = self.spools.new.saturating_sub(1);
                     }
                     report.rejects.push(self.reject(object, reason));
@@ -192,8 +191,8 @@ impl SplitWriter for Writer {
         }
         self.shared.work.check_claim().await?;
         // Before anything is touched: what an undo would have to look at, even after a kill.
-        let keys: Vec<Key> = all.iter().map(|object| (object.tenant.clone(), object.id)).collect();
-        let lines = touched(&self.shared.mapping.dataset, &keys);
+        let keys = all.iter().map(|object| (object.tenant.as_str(), &object.id));
+        let lines = touched(&self.shared.mapping.dataset, keys);
         self.spools.ids.push(self.shared.work.spool(lines.into_bytes().into()).await?);
         self.make_tenants(&all).await?;
         self.send(&whole, &merged, &mut report).await?;
