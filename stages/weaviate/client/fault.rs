@@ -85,6 +85,11 @@ impl Fault {
         }
     }
 
+    /// Whether the server has said no to what was asked for, and would to the same again.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Missing(_) | Self::Refused(_))
+    }
+
     /// Whether there was no connection: then nobody can have done what was asked for.
     pub fn was_not_sent(&self) -> bool {
         const SIGNS: [&str; 4] = ["tcp connect error", "dns error", "Connection refused", "client error (Connect)"];

@@ -34,6 +34,8 @@ use super::config::WeaviateConnection;
 
 /// The limit of messages of servers that do not tell theirs (before 1.28), in bytes.
 const OLD_MESSAGE_LIMIT: usize = 104_858_000;
+/// The one call that changes something.
+const BATCH: &str = "/weaviate.v1.Weaviate/BatchObjects";
 /// No answer within this time is a failure that passes.
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// No connection within this time is a failure that passes.
@@ -147,7 +149,7 @@ impl Client {
     /// # Errors
     /// The request failed as a whole: see [`Fault`].
     pub async fn batch(&self, request: BatchObjectsRequest) -> Result<BatchObjectsReply, Fault> {
-        self.call("/weaviate.v1.Weaviate/BatchObjects", request, self.fence.as_ref()).await
+        self.call(BATCH, request, self.fence.as_ref()).await
     }
 
     /// How many objects a class, or one of its tenants, has now. Exact, unlike the counts of `/nodes`.
@@ -188,16 +190,37 @@ impl Client {
         let order = self.inner.cluster.order(true);
         let Some((last, others)) = order.split_last() else { return Err(no_address()) };
         for node in others {
-            let reply = self.call_one(node, path, message.clone(), fence).await;
+            let reply = self.call_once(node, path, message.clone(), fence).await;
             node.met(&reply);
             match reply {
                 Err(fault) if fault.was_not_sent() => {}
                 reply => return reply,
             }
         }
-        let reply = self.call_one(last, path, message, fence).await;
+        let reply = self.call_once(last, path, message, fence).await;
         last.met(&reply);
         reply
+    }
+
+    /// One call of one address; a refusal of a question is believed when it comes twice, as in [`Self::once`].
+    async fn call_once<Q, A>(
+        &self,
+        node: &Node,
+        path: &'static str,
+        message: Q,
+        fence: Option<&Fence>,
+    ) -> Result<A, Fault>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        if path == BATCH {
+            return self.call_one(node, path, message, fence).await;
+        }
+        match self.call_one(node, path, message.clone(), fence).await {
+            Err(fault) if fault.is_refusal() => self.call_one(node, path, message, fence).await,
+            answer => answer,
+        }
     }
 
     async fn call_one<Q, A>(
@@ -237,6 +260,19 @@ impl Client {
                 Err(named(self.weighed(node, fault).await))
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Client {
+    /// A server of tests: REST at this address, and nobody at gRPC.
+    fn of_one(rest: &str) -> Self {
+        let address = Address { rest: rest.to_owned(), grpc: "http://127.0.0.1:1".to_owned() };
+        let channel = channel(&address, None).expect("a channel");
+        let cluster = Cluster::new(vec![Node::new(address, channel)]);
+        let http = rest::client(None).expect("a client");
+        let inner = Inner { address: rest.to_owned(), http, cluster, bearer: None, meta: Meta::default() };
+        Self { inner: Arc::new(inner), fence: None }
     }
 }
 

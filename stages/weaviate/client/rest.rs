@@ -132,7 +132,8 @@ impl Client {
         outcome
     }
 
-    /// One request to one address.
+    /// One request to one address. A refusal of a question is believed when it comes twice: the server may have become ready just
+    /// between a first one and the question whether it is.
     pub(super) async fn once(
         &self,
         node: &Node,
@@ -140,6 +141,13 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<Bytes, Fault> {
+        match self.sent(node, method.clone(), path, body.clone()).await {
+            Err(fault) if method == Method::GET && fault.is_refusal() => self.sent(node, method, path, body).await,
+            answer => answer,
+        }
+    }
+
+    async fn sent(&self, node: &Node, method: Method, path: &str, body: Option<Bytes>) -> Result<Bytes, Fault> {
         let named = |fault: Fault| match self.inner.cluster.is_several() {
             true => fault.at(&node.address.rest),
             false => fault,
@@ -207,6 +215,8 @@ pub(super) fn parsed<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, 
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[test]
@@ -215,6 +225,38 @@ mod tests {
         assert!(of("1.27.0").is_ok() && of("v1.39.2").is_ok() && of("1.40.0-dev").is_ok() && of("2.0.0").is_ok());
         for old in ["1.26.9", "0.9", ""] {
             assert!(of(old).expect_err("a refusal").message().contains(&format!("{old:?}")), "{old}");
+        }
+    }
+    /// Answers each request of `path` with the next of these; everything else is ready.
+    async fn server(path: &'static str, answers: &'static [&'static str]) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let mut answers = answers.iter();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = vec![0; 4096];
+                let length = stream.read(&mut request).await.unwrap_or_default();
+                let asked = String::from_utf8_lossy(&request[..length]).starts_with(&format!("GET /v1{path} "));
+                let answer = if asked { answers.next().copied().unwrap_or("500") } else { "200 OK" };
+                let text = format!("HTTP/1.1 {answer}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}");
+                let _ = stream.write_all(text.as_bytes()).await;
+            }
+        });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_believed_when_it_is_said_twice() {
+        const MISSING: &str = "404 Not Found";
+        for (answers, is_there) in [(&[MISSING, "200 OK"], true), (&[MISSING, MISSING], false)] {
+            let address = server("/schema/A", answers).await;
+            let client = Client::of_one(&address);
+            let found = client.get::<Value>("/schema/A").await;
+            match found {
+                Ok(_) => assert!(is_there),
+                Err(Fault::Missing(_)) => assert!(!is_there),
+                Err(fault) => panic!("{fault:?}"),
+            }
         }
     }
 }
