@@ -34,8 +34,6 @@ use super::config::WeaviateConnection;
 
 /// The limit of messages of servers that do not tell theirs (before 1.28), in bytes.
 const OLD_MESSAGE_LIMIT: usize = 104_858_000;
-/// The one call that changes something.
-const BATCH: &str = "/weaviate.v1.Weaviate/BatchObjects";
 /// No answer within this time is a failure that passes.
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// No connection within this time is a failure that passes.
@@ -141,7 +139,7 @@ impl Client {
     /// See [`Fault`].
     pub async fn search(&self, request: SearchRequest) -> Result<SearchReply, Fault> {
         let request = SearchRequest { uses_123_api: true, uses_125_api: true, uses_127_api: true, ..request };
-        self.call("/weaviate.v1.Weaviate/Search", request, None).await
+        self.asked("/weaviate.v1.Weaviate/Search", request).await
     }
 
     /// Writes objects; an object without an error in the reply was taken.
@@ -149,7 +147,7 @@ impl Client {
     /// # Errors
     /// The request failed as a whole: see [`Fault`].
     pub async fn batch(&self, request: BatchObjectsRequest) -> Result<BatchObjectsReply, Fault> {
-        self.call(BATCH, request, self.fence.as_ref()).await
+        self.call("/weaviate.v1.Weaviate/BatchObjects", request, self.fence.as_ref()).await
     }
 
     /// How many objects a class, or one of its tenants, has now. Exact, unlike the counts of `/nodes`.
@@ -175,11 +173,23 @@ impl Client {
             objects_count: true,
             filters,
         };
-        let reply: AggregateReply = self.call("/weaviate.v1.Weaviate/Aggregate", request, None).await?;
+        let reply: AggregateReply = self.asked("/weaviate.v1.Weaviate/Aggregate", request).await?;
         let count = reply.single_result.and_then(|single| single.objects_count);
         count
             .and_then(|count| u64::try_from(count).ok())
             .ok_or_else(|| Fault::Refused("counting: the answer has no count".to_owned()))
+    }
+
+    /// A call that changes nothing. A refusal is believed when it comes twice, as in [`Self::once`].
+    async fn asked<Q, A>(&self, path: &'static str, question: Q) -> Result<A, Fault>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        match self.call(path, question.clone(), None).await {
+            Err(fault) if fault.is_refusal() => self.call(path, question, None).await,
+            answer => answer,
+        }
     }
 
     async fn call<Q, A>(&self, path: &'static str, message: Q, fence: Option<&Fence>) -> Result<A, Fault>
@@ -190,37 +200,16 @@ impl Client {
         let order = self.inner.cluster.order(true);
         let Some((last, others)) = order.split_last() else { return Err(no_address()) };
         for node in others {
-            let reply = self.call_once(node, path, message.clone(), fence).await;
+            let reply = self.call_one(node, path, message.clone(), fence).await;
             node.met(&reply);
             match reply {
                 Err(fault) if fault.was_not_sent() => {}
                 reply => return reply,
             }
         }
-        let reply = self.call_once(last, path, message, fence).await;
+        let reply = self.call_one(last, path, message, fence).await;
         last.met(&reply);
         reply
-    }
-
-    /// One call of one address; a refusal of a question is believed when it comes twice, as in [`Self::once`].
-    async fn call_once<Q, A>(
-        &self,
-        node: &Node,
-        path: &'static str,
-        message: Q,
-        fence: Option<&Fence>,
-    ) -> Result<A, Fault>
-    where
-        Q: Message + Clone + 'static,
-        A: Message + Default + 'static,
-    {
-        if path == BATCH {
-            return self.call_one(node, path, message, fence).await;
-        }
-        match self.call_one(node, path, message.clone(), fence).await {
-            Err(fault) if fault.is_refusal() => self.call_one(node, path, message, fence).await,
-            answer => answer,
-        }
     }
 
     async fn call_one<Q, A>(

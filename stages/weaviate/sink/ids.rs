@@ -85,26 +85,28 @@ pub fn from_lines(text: &[u8]) -> Result<IdSet> {
     Ok(found)
 }
 
-/// Keeps all ids of a class or of one of its tenants as lines, page by page. Gives how many there are.
+/// Keeps all ids of a class or of one of its tenants as lines, page by page. What is not among them, an undo takes for the run's own.
 ///
 /// # Errors
 /// The server is away or refuses, or the lines cannot be written.
-pub async fn keep_all(client: &Client, class: &str, tenant: &str, lines: &mut ObjectWriter) -> Result<u64> {
+pub async fn keep_all(client: &Client, class: &str, tenant: &str, lines: &mut ObjectWriter) -> Result<()> {
     let about = |fault: Fault| fault.about(format!("{}: reading the ids of {class:?}", client.name()));
-    let (mut after, mut count) = (String::new(), 0);
+    let odd = |what: String| about(Fault::Refused(what));
+    let mut after = String::new();
     loop {
         let request = SearchRequest { after: after.clone(), limit: PAGE, ..ids_of(class, tenant) };
         let reply = client.search(request).await.map_err(about)?;
-        let ids: Vec<String> = reply.results.iter().filter_map(id_of).collect();
-        let Some(last) = ids.last() else { return Ok(count) };
+        let ids =
+            reply.results.iter().map(|found| id_of(found).ok_or_else(|| odd("an object without an id".to_owned())));
+        let ids: Vec<String> = ids.collect::<Result<_>>()?;
+        let Some(last) = ids.last() else { return Ok(()) };
         after.clone_from(last);
         let mut text = String::new();
         for id in &ids {
-            let odd = || about(Fault::Refused(format!("an object with the id {id:?}")));
-            line(&mut text, tenant, &Uuid::try_parse(id).map_err(|_| odd())?);
+            let id = Uuid::try_parse(id).map_err(|_| odd(format!("an object with the id {id:?}")))?;
+            line(&mut text, tenant, &id);
         }
         lines.write(text.into()).await?;
-        count += ids.len() as u64;
     }
 }
 

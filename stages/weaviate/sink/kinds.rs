@@ -9,6 +9,7 @@ use super::super::class::Kind;
 use super::super::columns::VECTOR;
 use super::mapping::Origin;
 
+/// The kind that a definition gives a property.
 pub fn declared_kind(property: &Value) -> Option<Kind> {
     let words: Vec<String> = Vec::deserialize(property.get("dataType")?).ok()?;
     Kind::of(&words)
@@ -31,6 +32,7 @@ pub fn vector_name(column: &str) -> Option<String> {
     }
 }
 
+/// The vector that a column is called after: `vector`, `_vector_NAME`; without a name inside for the unnamed one.
 pub fn own_vector(column: &str) -> Option<Origin> {
     column.trim_start_matches('_').strip_prefix("vector").map(|rest| rest.strip_prefix('_').map(str::to_owned))
 }
@@ -81,6 +83,7 @@ pub fn kind_of(field: &Field) -> Option<Kind> {
     })
 }
 
+/// The data type of a kind, as a definition writes it.
 pub fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Text | Kind::Json | Kind::Reference => "text",
