@@ -2,11 +2,12 @@
 //! rows of each column counted. Arrow arrays are not built: what they would add is memory and time, not proof.
 
 use std::ops::Range;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use bytes::{Buf, Bytes, buf::Reader};
-use object_store::ObjectStore;
+use bytes::{Buf, Bytes, BytesMut, buf::Reader};
+use futures::{Stream, TryStreamExt};
 use object_store::path::Path;
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
@@ -18,43 +19,88 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use restow_core::record::batch_rows;
 use restow_core::{EngineError, ExitClass, Result};
 
-use crate::repository::read::footer;
-
-/// Bytes of neighbouring columns that are fetched by one request: a store is not asked for each of many small ones by itself.
-const TOGETHER: u64 = 16 << 20;
-
-/// Rows of an object of `bytes` plain bytes that was just written with this schema.
+/// Rows of a Parquet object that was just written with this schema, as its plain bytes tell from the first to the last.
 ///
 /// # Errors
 /// It cannot be read, or does not hold what its footer says: other columns, or columns of other lengths.
-pub(super) async fn rows_of(store: &Arc<dyn ObjectStore>, path: &Path, bytes: u64, schema: &SchemaRef) -> Result<u64> {
-    let footer = footer(store, path, bytes).await?;
+pub(super) async fn rows_of(
+    path: &Path,
+    footer: &ParquetMetaData,
+    plain: impl Stream<Item = Result<Bytes>> + Send,
+    schema: &SchemaRef,
+) -> Result<u64> {
     let wrong = |what: String| {
         EngineError::new(ExitClass::Tampered, format!("{path}: what was just written reads back with {what}"))
             .with_hint("nothing was committed; run it again, and if it comes again, look at the memory and the disk of this machine")
     };
-    if let Some(what) = other_columns(&footer, schema)? {
+    if let Some(what) = other_columns(footer, schema)? {
         return Err(wrong(what));
     }
+    let mut plain = Plain { pieces: pin!(plain), piece: Bytes::new(), at: 0 };
     let mut rows = 0;
     for group in footer.row_groups() {
         let expected = u64::try_from(group.num_rows()).unwrap_or(u64::MAX);
-        for columns in together(group.columns()) {
-            let ranges: Vec<Range<u64>> = columns.iter().map(range_of).collect();
-            let bytes = store.get_ranges(path, &ranges).await?;
-            for ((column, range), bytes) in columns.iter().zip(ranges).zip(bytes) {
-                let found = column_rows(Chunk { bytes, range }, group, column, batch_rows(schema)).await?;
-                if found != expected {
-                    let name = column.column_path().string();
-                    return Err(wrong(format!("{found} rows in column {name:?}, and {expected} in its row group")));
-                }
+        for column in group.columns() {
+            let name = column.column_path().string();
+            let range = range_of(column);
+            let Some(bytes) = plain.cut(&range).await? else {
+                let end = plain.at;
+                return Err(wrong(format!("column {name:?} at {range:?}, which is no place behind byte {end} of it")));
+            };
+            let found = column_rows(Chunk { bytes, range }, group, column, batch_rows(schema)).await?;
+            if found != expected {
+                return Err(wrong(format!("{found} rows in column {name:?}, and {expected} in its row group")));
             }
         }
         rows += expected;
     }
+    // Only the end of it proves that these are the bytes that were written.
+    while plain.pieces.try_next().await?.is_some() {}
     match u64::try_from(footer.file_metadata().num_rows()) {
         Ok(said) if said == rows => Ok(rows),
         said => Err(wrong(format!("{rows} rows, and a footer that says {}", said.unwrap_or_default()))),
+    }
+}
+
+/// The bytes of an object, in their order.
+struct Plain<'a, S> {
+    pieces: Pin<&'a mut S>,
+    /// What is left of the last piece; it begins at `at` in the object.
+    piece: Bytes,
+    at: u64,
+}
+
+impl<S: Stream<Item = Result<Bytes>>> Plain<'_, S> {
+    /// The bytes of a range, in one piece; `None` where it lies before what was given out last, or behind the end.
+    async fn cut(&mut self, range: &Range<u64>) -> Result<Option<Bytes>> {
+        let (Some(mut skip), Ok(length)) =
+            (range.start.checked_sub(self.at), usize::try_from(range.end.saturating_sub(range.start)))
+        else {
+            return Ok(None);
+        };
+        let mut cut = BytesMut::new();
+        loop {
+            let skipped = self.piece.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
+            self.piece.advance(skipped);
+            skip -= skipped as u64;
+            let taken = self.piece.split_to(self.piece.len().min(length - cut.len()));
+            self.at += (skipped + taken.len()) as u64;
+            if taken.len() == length {
+                return Ok(Some(taken));
+            }
+            // Room for what its footer says only where there are bytes of it.
+            if cut.is_empty() && !taken.is_empty() {
+                cut.reserve(length);
+            }
+            cut.extend_from_slice(&taken);
+            if cut.len() == length {
+                return Ok(Some(cut.freeze()));
+            }
+            match self.pieces.try_next().await? {
+                Some(piece) => self.piece = piece,
+                None => return Ok(None),
+            }
+        }
     }
 }
 
@@ -71,21 +117,6 @@ fn other_columns(footer: &ParquetMetaData, schema: &SchemaRef) -> Result<Option<
         let (name, kind) = (asked.name(), asked.data_type());
         format!("column {:?} ({}) in the place of {name:?} ({kind})", found.name(), found.data_type())
     }))
-}
-
-/// Neighbours that are fetched at once: as many as fit, and one in any case.
-fn together(columns: &[ColumnChunkMetaData]) -> Vec<&[ColumnChunkMetaData]> {
-    let (mut all, mut from, mut bytes) = (Vec::new(), 0, 0_u64);
-    for (index, column) in columns.iter().enumerate() {
-        let (_, length) = column.byte_range();
-        if index > from && bytes.saturating_add(length) > TOGETHER {
-            all.extend(columns.get(from..index));
-            (from, bytes) = (index, 0);
-        }
-        bytes = bytes.saturating_add(length);
-    }
-    all.extend(columns.get(from..).filter(|rest| !rest.is_empty()));
-    all
 }
 
 fn range_of(column: &ColumnChunkMetaData) -> Range<u64> {
@@ -171,9 +202,9 @@ impl ChunkReader for Chunk {
 mod tests {
     use arrow::array::{ArrayRef, FixedSizeListArray, Int64Array, ListArray, RecordBatch, StringArray};
     use arrow::datatypes::{DataType, Field, Float32Type, Int64Type, Schema};
-    use object_store::ObjectStoreExt;
-    use object_store::memory::InMemory;
+    use futures::stream;
     use parquet::arrow::ArrowWriter;
+    use parquet::file::metadata::ParquetMetaDataReader;
     use parquet::file::properties::WriterProperties;
 
     use super::*;
@@ -190,60 +221,65 @@ mod tests {
         RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap()
     }
 
-    async fn stored(batch: &RecordBatch) -> (Arc<dyn ObjectStore>, Path, u64) {
+    fn stored(batch: &RecordBatch) -> Vec<u8> {
         let properties = WriterProperties::builder().set_max_row_group_row_count(Some(300)).build();
         let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
         writer.write(batch).unwrap();
-        let bytes = writer.into_inner().unwrap();
-        let (store, path, length) = (InMemory::new(), Path::from("part.parquet"), bytes.len() as u64);
-        store.put(&path, bytes.into()).await.unwrap();
-        (Arc::new(store), path, length)
+        writer.into_inner().unwrap()
+    }
+
+    /// Reads it back in pieces of so many bytes.
+    async fn rows(bytes: Vec<u8>, piece: usize, schema: &SchemaRef) -> Result<u64> {
+        let bytes = Bytes::from(bytes);
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+        let pieces: Vec<_> = bytes.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        rows_of(&Path::from("part.parquet"), &footer, stream::iter(pieces), schema).await
     }
 
     #[tokio::test]
     async fn every_row_of_every_column_is_counted() {
-        for rows in [0, 1, 300, 1_001] {
-            let batch = batch(rows);
-            let (store, path, length) = stored(&batch).await;
-            assert_eq!(rows_of(&store, &path, length, &batch.schema()).await.unwrap(), rows as u64);
+        for count in [0, 1, 300, 1_001] {
+            let batch = batch(count);
+            for piece in [7, 1_000, 1 << 20] {
+                assert_eq!(rows(stored(&batch), piece, &batch.schema()).await.unwrap(), count as u64);
+            }
         }
-    }
-
-    #[tokio::test]
-    async fn small_columns_come_together_and_none_is_left_out() {
-        let batch = batch(1_001);
-        let (store, path, length) = stored(&batch).await;
-        let footer = footer(&store, &path, length).await.unwrap();
-        for group in footer.row_groups() {
-            let parts = together(group.columns());
-            assert_eq!(parts.len(), 1);
-            assert_eq!(parts.concat(), group.columns());
-        }
-        assert!(together(&[]).is_empty());
     }
 
     #[tokio::test]
     async fn other_columns_are_no_proof() {
         let batch = batch(10);
-        let (store, path, length) = stored(&batch).await;
         let other = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, true)]));
-        let error = rows_of(&store, &path, length, &other).await.unwrap_err();
+        let error = rows(stored(&batch), 100, &other).await.unwrap_err();
         assert_eq!(error.class(), ExitClass::Tampered);
         assert!(error.to_string().contains("4 columns instead of 1"), "{error}");
         let mut fields: Vec<Field> = batch.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
         fields[1] = Field::new("number", DataType::Int32, true);
-        let error = rows_of(&store, &path, length, &Arc::new(Schema::new(fields))).await.unwrap_err();
+        let error = rows(stored(&batch), 100, &Arc::new(Schema::new(fields))).await.unwrap_err();
         assert!(error.to_string().contains(r#"column "number" (Int64) in the place of "number" (Int32)"#), "{error}");
     }
 
     #[tokio::test]
     async fn a_page_that_is_damaged_is_an_error() {
         let batch = batch(1_001);
-        let (store, path, length) = stored(&batch).await;
-        let mut bytes = store.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
+        let mut bytes = stored(&batch);
         // The header of the first page.
         bytes[4..20].fill(0xff);
-        store.put(&path, bytes.into()).await.unwrap();
-        assert!(rows_of(&store, &path, length, &batch.schema()).await.is_err());
+        assert!(rows(bytes, 1_000, &batch.schema()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_object_that_ends_early_or_is_refused_at_its_end_is_no_proof() {
+        let batch = batch(1_001);
+        let bytes = Bytes::from(stored(&batch));
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+        let path = Path::from("part.parquet");
+        let half = stream::iter([Ok(bytes.slice(..bytes.len() / 2))]);
+        let error = rows_of(&path, &footer, half, &batch.schema()).await.unwrap_err();
+        assert_eq!(error.class(), ExitClass::Tampered);
+        assert!(error.to_string().contains("which is no place behind byte"), "{error}");
+        let refused = stream::iter([Ok(bytes.clone()), Err(EngineError::new(ExitClass::Tampered, "another SHA-256"))]);
+        let error = rows_of(&path, &footer, refused, &batch.schema()).await.unwrap_err();
+        assert!(error.to_string().contains("another SHA-256"), "{error}");
     }
 }

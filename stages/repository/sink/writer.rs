@@ -7,6 +7,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use futures::TryStreamExt;
 use restow_core::stage::{SplitOutput, SplitTarget, SplitWriter, WriteReport};
 use restow_core::{EngineError, Result};
 use restow_store::repository::{FileEntry, ObjectWriter, Repository, WrittenObject};
@@ -14,6 +15,7 @@ use serde_json::json;
 
 use super::read_back::rows_of;
 use crate::codec::{ByteOutput, Codec, Encoder};
+use crate::repository::read::footer;
 
 /// One split being written.
 pub(super) struct PartWriter {
@@ -39,10 +41,11 @@ impl PartWriter {
 
     /// Every stored byte is hashed, every chunk decrypted and every row decoded.
     async fn read_back(&self, written: &WrittenObject) -> Result<u64> {
-        self.repository.check_stored(written).await?;
         self.repository.remember(&written.file_entry())?;
         let path = self.repository.path(&written.path)?;
-        rows_of(&self.repository.objects(), &path, written.plain_bytes, &self.schema).await
+        let footer = footer(&self.repository.objects(), &path, written.plain_bytes).await?;
+        let plain = self.repository.begin_read_back(written).await?;
+        rows_of(&path, &footer, plain.map_err(EngineError::from), &self.schema).await
     }
 }
 

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::{Error, GetResult, GetResultPayload, Result};
 
+use crate::container::HEADER;
+
 /// Bytes of one read of a local file. `object_store` itself reads 8 KiB at a time and hands each to another thread and back, which
 /// costs more than what is done with them. A whole number of sealed chunks (`container`), so that none of them is cut in two.
 const FILE_READ: u64 = 16 * 65_552;
@@ -25,7 +27,9 @@ fn file_stream(file: File, range: Range<u64>) -> BoxStream<'static, Result<Bytes
         if range.is_empty() {
             return Ok(None);
         }
-        let want = range.end.saturating_sub(range.start).min(FILE_READ);
+        // Before the first sealed chunk stands the header.
+        let most = if range.start == 0 { HEADER as u64 + FILE_READ } else { FILE_READ };
+        let want = range.end.saturating_sub(range.start).min(most);
         // Allocated here and not by the thread that fills it: those are many, and glibc keeps what is freed for each of them by itself.
         let mut piece = Vec::with_capacity(usize::try_from(want).unwrap_or(0));
         let read = move || -> std::io::Result<(File, Range<u64>, Bytes)> {

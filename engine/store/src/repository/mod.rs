@@ -66,6 +66,7 @@ pub use manifest::{
     PipelineRecord, SnapshotStatus, SourceRecord,
 };
 pub use paths::{escape, is_data};
+pub use read_back::ReadBack;
 pub use recovery::RecoveryState;
 pub use snapshots::SnapshotSummary;
 pub use tap::{DigestTap, Stored};

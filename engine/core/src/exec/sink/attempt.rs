@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::super::{Attempt, CountPoint, Totals};
 use super::SplitJob;
@@ -16,14 +17,31 @@ use crate::stage::{
     Evidence, GATHERED, Receipt, Split, SplitCounts, SplitOutput, SplitTarget, SplitWriter, StageFigures,
 };
 
-/// Writes one split, or takes over what an earlier attempt proves to have written.
+/// Leave to read a split.
+struct Permit<'a> {
+    /// One a partition: its splits are read one after the other.
+    _turn: SemaphorePermit<'a>,
+    /// One of those that all partitions of all datasets share.
+    _shared: SemaphorePermit<'a>,
+}
+
+impl<'a> Permit<'a> {
+    async fn of(turn: &'a Semaphore, shared: &'a Semaphore) -> Result<Self> {
+        let interrupted = |_| EngineError::interrupted();
+        let _turn = turn.acquire().await.map_err(interrupted)?;
+        Ok(Self { _turn, _shared: shared.acquire().await.map_err(interrupted)? })
+    }
+}
+
+/// Writes one split, or takes over what an earlier attempt proves to have written. `turn` is that of the split's partition.
 pub(super) async fn run_split(
     job: Arc<SplitJob>,
     plan: Arc<dyn ExecutionPlan>,
     split: Split,
+    turn: Arc<Semaphore>,
     task: Arc<TaskContext>,
 ) -> Result<Receipt> {
-    let _permit = job.permits.acquire().await.map_err(|_| EngineError::interrupted())?;
+    let mut permit = Permit::of(&turn, &job.permits).await?;
     let mut number = 1;
     if let Some((earlier, receipt)) = job.earlier.get(&split.id) {
         if let Some(receipt) = receipt
@@ -38,7 +56,7 @@ pub(super) async fn run_split(
     let mut tries = 1;
     loop {
         let attempt = Arc::new(Attempt::new(job.points.len(), Arc::clone(&job.budget), Arc::clone(&job.progress)));
-        let error = match write(&job, &plan, &split, &attempt, tries, &task).await {
+        let error = match write(&job, &plan, &split, &attempt, tries, &task, permit).await {
             Ok(receipt) => return record(&job, receipt, &attempt, number).await,
             Err(error) => error.context(format!("dataset {:?}, split {:?}", job.dataset.name, split.id)),
         };
@@ -46,6 +64,7 @@ pub(super) async fn run_split(
         attempt.give_up();
         job.progress.retry(&error, tries, pause);
         tokio::time::sleep(pause).await;
+        permit = Permit::of(&turn, &job.permits).await?;
         tries += 1;
     }
 }
@@ -66,6 +85,7 @@ async fn write(
     attempt: &Arc<Attempt>,
     tries: u32,
     task: &Arc<TaskContext>,
+    permit: Permit<'_>,
 ) -> Result<Receipt> {
     let context = attempt.context(task);
     let plan = if tries == 1 { Arc::clone(plan) } else { fresh(plan)? };
@@ -88,6 +108,9 @@ async fn write(
         take(writer.as_mut(), batch, attempt, &mut counts).await?;
         writing += began.elapsed();
     }
+    drop(rows);
+    // Ending a split is mostly waiting, and reading back: the next one is read meanwhile.
+    drop(permit);
     let began = Instant::now();
     let output = writer.finish().await?;
     writing += began.elapsed();

@@ -37,6 +37,9 @@ mod retry;
 pub use record::receipt_of;
 pub use retry::RetryPolicy;
 
+/// Splits of a partition under way: one that is ending, and one that is read.
+const AT_ONCE: usize = 2;
+
 /// Everything that the splits of one dataset share.
 pub struct SplitJob {
     /// The target.
@@ -57,7 +60,7 @@ pub struct SplitJob {
     pub retry: RetryPolicy,
     /// How many rows the run may reject.
     pub budget: Arc<RejectBudget>,
-    /// Bounds the open splits of all datasets together.
+    /// Bounds the splits of all datasets together that are being read; those that are ending are not counted.
     pub permits: Arc<Semaphore>,
     /// Live figures.
     pub progress: Arc<Progress>,
@@ -158,7 +161,7 @@ impl ExecutionPlan for SinkExec {
         let receipts = if self.gathered {
             let all = Split { id: GATHERED.to_owned(), payload: serde_json::Value::Null, rows: None, bytes: None };
             let plan = Arc::clone(&self.input);
-            let written = attempt::run_split(Arc::clone(&self.job), plan, all, context);
+            let written = attempt::run_split(Arc::clone(&self.job), plan, all, Arc::new(Semaphore::new(1)), context);
             stream::once(written).boxed()
         } else {
             self.splits(partition, context)?
@@ -169,7 +172,7 @@ impl ExecutionPlan for SinkExec {
 }
 
 impl SinkExec {
-    /// One receipt after another for the splits of a partition.
+    /// One receipt after another for the splits of a partition. While one ends, the next is begun.
     fn splits(
         &self,
         partition: usize,
@@ -177,16 +180,19 @@ impl SinkExec {
     ) -> Result<stream::BoxStream<'static, Result<Receipt>>> {
         let descriptors = leaf_of(&self.input)?.execute(partition, Arc::clone(&context))?;
         let (plan, job) = (Arc::clone(&self.input), Arc::clone(&self.job));
+        let turn = Arc::new(Semaphore::new(1));
         Ok(descriptors
             .map(|batch| -> Result<_> { Ok(stream::iter(splits_in(&batch?)?).map(Ok)) })
             .try_flatten()
-            .and_then(move |split| {
+            .map_ok(move |split| {
                 let (plan, job, context) = (Arc::clone(&plan), Arc::clone(&job), Arc::clone(&context));
+                let turn = Arc::clone(&turn);
                 async move {
                     let one = rebind(&plan, &split)?;
-                    attempt::run_split(job, one, split, context).await
+                    attempt::run_split(job, one, split, turn, context).await
                 }
             })
+            .try_buffered(AT_ONCE)
             .boxed())
     }
 }

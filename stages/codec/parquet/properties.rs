@@ -1,22 +1,17 @@
-//! Parquet, with the settings that embeddings need.
+//! How each column is stored.
 //!
-//! Row groups are sized in bytes, because a row with an embedding is wide. Floats of vectors are stored as
-//! BYTE_STREAM_SPLIT without a dictionary and without statistics (their bytes compress by plane; a minimum of a vector's
-//! elements helps nobody). The id column has a bloom filter. The Arrow schema is embedded, so that every type and all
-//! field metadata come back as they were.
+//! Floats of vectors are stored as BYTE_STREAM_SPLIT without a dictionary and without statistics (their bytes compress by plane; a minimum
+//! of a vector's elements helps nobody). The id column has a bloom filter. The Arrow schema is embedded, so that every type and all field
+//! metadata come back as they were.
 
-use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema};
 use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use restow_core::record::{Role, Roles};
 use restow_core::{EngineError, Result};
 
-use super::encode::BatchWriter;
-use super::options::{PageCompression, ParquetOptions};
+use super::super::options::{PageCompression, ParquetOptions};
 
 /// Longest minimum or maximum that is kept of a text column, in bytes.
 const STATISTICS_BYTES: usize = 64;
@@ -26,59 +21,6 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 const BLOOM_MAX_IDS: u64 = 1 << 20;
 /// Tables with more columns than this are written in plain encodings, to bound the memory of a writer.
 const MAX_DICTIONARIES: usize = 512;
-
-/// The writer of one file.
-pub(super) struct ParquetFile {
-    writer: ArrowWriter<Vec<u8>>,
-    /// Bytes of a row group, as Arrow arrays.
-    row_group: usize,
-    /// Arrow bytes in the row group that is open.
-    open: usize,
-}
-
-impl ParquetFile {
-    pub(super) fn new(options: &ParquetOptions, schema: &SchemaRef) -> Result<Self> {
-        let properties = writer_properties(options, schema)?;
-        let options_ = ArrowWriterOptions::new().with_properties(properties);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), SchemaRef::clone(schema), options_)?;
-        let row_group = usize::try_from(options.row_group.bytes()).unwrap_or(usize::MAX).max(1);
-        Ok(Self { writer, row_group, open: 0 })
-    }
-}
-
-impl BatchWriter for ParquetFile {
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let width = (batch_bytes(batch) / batch.num_rows().max(1)).max(1);
-        let mut from = 0;
-        while from < batch.num_rows() {
-            let fit = (self.row_group.saturating_sub(self.open) / width).max(1);
-            let rows = fit.min(batch.num_rows() - from);
-            self.writer.write(&batch.slice(from, rows))?;
-            from += rows;
-            self.open = self.open.saturating_add(rows.saturating_mul(width));
-            if self.open >= self.row_group || self.writer.in_progress_rows() == 0 {
-                self.writer.flush()?;
-                self.open = 0;
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self) -> Vec<u8> {
-        std::mem::take(self.writer.inner_mut())
-    }
-
-    fn buffered(&self) -> usize {
-        self.writer.memory_size()
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<(Vec<u8>, Option<u64>)> {
-        self.writer.finish()?;
-        let bytes = std::mem::take(self.writer.inner_mut());
-        let footer = footer_bytes(&bytes);
-        Ok((bytes, footer))
-    }
-}
 
 /// The properties with which a file of this schema is written.
 ///
@@ -116,7 +58,7 @@ pub fn writer_properties(options: &ParquetOptions, schema: &Schema) -> Result<Wr
 }
 
 /// What Parquet cannot hold: the first part of the type, in words.
-pub(super) fn unsupported(data_type: &DataType) -> Option<String> {
+pub(in crate::codec) fn unsupported(data_type: &DataType) -> Option<String> {
     match data_type {
         DataType::Interval(IntervalUnit::MonthDayNano)
         | DataType::Union(..)
@@ -244,20 +186,4 @@ fn bloom_type(data_type: &DataType) -> bool {
             data_type,
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Binary | DataType::FixedSizeBinary(_)
         )
-}
-
-/// Bytes of the rows of a batch, without what its buffers hold beyond them.
-pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
-    let sizes = batch.columns().iter().map(|column| {
-        let data = column.to_data();
-        data.get_slice_memory_size().unwrap_or_else(|_| data.get_array_memory_size())
-    });
-    sizes.sum()
-}
-
-/// A Parquet file ends with its metadata, the length of that (u32, little-endian) and `PAR1`.
-fn footer_bytes(tail: &[u8]) -> Option<u64> {
-    let (rest, _magic) = tail.split_last_chunk::<4>()?;
-    let (_, length) = rest.split_last_chunk::<4>()?;
-    Some(u64::from(u32::from_le_bytes(*length)) + 8)
 }

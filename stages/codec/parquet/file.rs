@@ -1,0 +1,200 @@
+//! One file: rows into row groups, row groups into bytes.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use restow_core::{EngineError, Result};
+
+use super::super::encode::BatchWriter;
+use super::super::options::ParquetOptions;
+use super::properties::writer_properties;
+use super::vectors::Vectors;
+
+/// The writer of one file.
+pub(in crate::codec) struct ParquetFile {
+    file: SerializedFileWriter<Vec<u8>>,
+    columns: ArrowRowGroupWriterFactory,
+    schema: SchemaRef,
+    /// Bytes of a row group, as Arrow arrays, and its rows, at most.
+    max_bytes: usize,
+    max_rows: usize,
+    open: Option<RowGroup>,
+}
+
+/// The row group that is filled.
+struct RowGroup {
+    columns: Vec<Column>,
+    bytes: usize,
+    rows: usize,
+}
+
+/// The writer of one column of the table.
+enum Column {
+    Vectors(Vectors),
+    /// Any other, leaf by leaf.
+    Leaves(Vec<ArrowColumnWriter>),
+}
+
+impl ParquetFile {
+    pub(in crate::codec) fn new(options: &ParquetOptions, schema: &SchemaRef) -> Result<Self> {
+        let properties = writer_properties(options, schema)?;
+        let options_ = ArrowWriterOptions::new().with_properties(properties);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), SchemaRef::clone(schema), options_)?;
+        let (file, columns) = writer.into_serialized_writer()?;
+        let max_bytes = usize::try_from(options.row_group.bytes()).unwrap_or(usize::MAX).max(1);
+        let max_rows = usize::try_from(options.max_rows).unwrap_or(usize::MAX).max(1);
+        Ok(Self { file, columns, schema: SchemaRef::clone(schema), max_bytes, max_rows, open: None })
+    }
+
+    fn open(&mut self) -> Result<&mut RowGroup> {
+        let group = match self.open.take() {
+            Some(group) => group,
+            None => {
+                let number = self.file.flushed_row_groups().len();
+                RowGroup::new(self.columns.create_column_writers(number)?, &self.schema)?
+            }
+        };
+        Ok(self.open.insert(group))
+    }
+
+    /// Ends the row group.
+    fn flush(&mut self) -> Result<()> {
+        if let Some(group) = self.open.take() {
+            // Encoded it is hardly ever larger: room that is made bit by bit would be copied each time.
+            self.file.inner_mut().reserve(group.bytes.min(self.max_bytes));
+            group.write(self.file.next_row_group()?)?;
+        }
+        Ok(())
+    }
+}
+
+impl BatchWriter for ParquetFile {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let width = (batch_bytes(batch) / batch.num_rows().max(1)).max(1);
+        let (max_bytes, max_rows) = (self.max_bytes, self.max_rows);
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let schema = SchemaRef::clone(&self.schema);
+            let group = self.open()?;
+            let fit = (max_bytes.saturating_sub(group.bytes) / width).max(1);
+            let rows = fit.min(max_rows - group.rows).min(batch.num_rows() - from);
+            group.push(&batch.slice(from, rows), &schema)?;
+            group.bytes = group.bytes.saturating_add(rows.saturating_mul(width));
+            group.rows += rows;
+            from += rows;
+            if group.bytes >= max_bytes || group.rows >= max_rows {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        std::mem::take(self.file.inner_mut())
+    }
+
+    fn buffered(&self) -> usize {
+        self.open.as_ref().map_or(0, RowGroup::buffered)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(Vec<u8>, Option<u64>)> {
+        self.flush()?;
+        self.file.finish()?;
+        let bytes = std::mem::take(self.file.inner_mut());
+        let footer = footer_bytes(&bytes);
+        Ok((bytes, footer))
+    }
+}
+
+impl RowGroup {
+    /// Parquet's leaves lie in the order of the columns.
+    fn new(leaves: Vec<ArrowColumnWriter>, schema: &SchemaRef) -> Result<Self> {
+        let (expected, found) = (schema.fields().iter().map(leaves_of).sum::<usize>(), leaves.len());
+        if expected != found {
+            return Err(EngineError::failed(format!("Parquet has {found} columns for a table of {expected}")));
+        }
+        let mut leaves = leaves.into_iter();
+        let columns = schema.fields().iter().map(|field| {
+            let own: Vec<ArrowColumnWriter> = leaves.by_ref().take(leaves_of(field)).collect();
+            Vectors::of(field).map_or(Column::Leaves(own), Column::Vectors)
+        });
+        Ok(Self { columns: columns.collect(), bytes: 0, rows: 0 })
+    }
+
+    fn push(&mut self, batch: &RecordBatch, schema: &SchemaRef) -> Result<()> {
+        for ((column, array), field) in self.columns.iter_mut().zip(batch.columns()).zip(schema.fields()) {
+            column.push(array, field)?;
+        }
+        Ok(())
+    }
+
+    fn buffered(&self) -> usize {
+        let sizes = self.columns.iter().map(|column| match column {
+            Column::Vectors(vectors) => vectors.bytes(),
+            Column::Leaves(leaves) => leaves.iter().map(ArrowColumnWriter::memory_size).sum(),
+        });
+        sizes.sum()
+    }
+
+    fn write(self, mut to: SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<()> {
+        for column in self.columns {
+            match column {
+                Column::Vectors(vectors) => {
+                    let column = to.next_column()?;
+                    vectors.write(column.ok_or_else(|| EngineError::failed("Parquet: a vector has no column"))?)?;
+                }
+                Column::Leaves(leaves) => {
+                    for leaf in leaves {
+                        leaf.close()?.append_to_row_group(&mut to)?;
+                    }
+                }
+            }
+        }
+        to.close()?;
+        Ok(())
+    }
+}
+
+impl Column {
+    fn push(&mut self, array: &ArrayRef, field: &FieldRef) -> Result<()> {
+        match self {
+            Self::Vectors(vectors) => vectors.push(array.as_fixed_size_list()),
+            Self::Leaves(writers) => {
+                for (writer, leaf) in writers.iter_mut().zip(compute_leaves(field, array)?) {
+                    writer.write(&leaf)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many columns of Parquet a column of the table is.
+fn leaves_of(field: &FieldRef) -> usize {
+    match field.data_type() {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => leaves_of(item),
+        DataType::Struct(fields) => fields.iter().map(leaves_of).sum(),
+        _ => 1,
+    }
+}
+
+/// Bytes of the rows of a batch, without what its buffers hold beyond them.
+pub(in crate::codec) fn batch_bytes(batch: &RecordBatch) -> usize {
+    let sizes = batch.columns().iter().map(|column| {
+        let data = column.to_data();
+        data.get_slice_memory_size().unwrap_or_else(|_| data.get_array_memory_size())
+    });
+    sizes.sum()
+}
+
+/// A Parquet file ends with its metadata, the length of that (u32, little-endian) and `PAR1`.
+fn footer_bytes(tail: &[u8]) -> Option<u64> {
+    let (rest, _magic) = tail.split_last_chunk::<4>()?;
+    let (_, length) = rest.split_last_chunk::<4>()?;
+    Some(u64::from(u32::from_le_bytes(*length)) + 8)
+}
