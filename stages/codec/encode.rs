@@ -36,6 +36,12 @@ pub trait Encoder: Send + Sync {
     /// The format cannot hold a value, named by its column and row; or the output failed.
     async fn write(&mut self, batch: &RecordBatch) -> Result<()>;
 
+    /// Gives the output what is held back, where the format allows that before the end: a row group of Parquet ends early.
+    ///
+    /// # Errors
+    /// The output failed.
+    async fn flush(&mut self) -> Result<()>;
+
     /// Bytes that the output has taken so far.
     fn bytes_written(&self) -> u64;
 
@@ -88,6 +94,10 @@ impl ByteOutput for MemoryOutput {
 pub(super) trait BatchWriter: Send + 'static {
     /// Encodes a batch that has exactly the schema of the writer.
     fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+    /// Makes ready what is held back, where the format allows that.
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// Takes the bytes that are ready.
     fn take(&mut self) -> Vec<u8>;
     /// Bytes held back.
@@ -113,6 +123,22 @@ impl BlockingEncoder {
         Self { writer: Mutex::new(Some(writer)), output: Mutex::new(output), schema, rows: 0, bytes: 0, buffered: 0 }
     }
 
+    /// Has the format work on the threads that encode, and gives the output what is ready then.
+    async fn work(&mut self, work: impl FnOnce(&mut dyn BatchWriter) -> Result<()> + Send + 'static) -> Result<()> {
+        let mut writer = exclusive(&mut self.writer).take().ok_or_else(broken)?;
+        let (writer, bytes) = compute(move || {
+            work(writer.as_mut())?;
+            let bytes = writer.take();
+            Ok((writer, bytes))
+        })
+        .await?;
+        self.buffered = writer.buffered();
+        self.put(bytes).await?;
+        // Given back only now: after a failed output the file has a hole, and no later call may succeed.
+        *exclusive(&mut self.writer) = Some(writer);
+        Ok(())
+    }
+
     async fn put(&mut self, bytes: Vec<u8>) -> Result<()> {
         if bytes.is_empty() {
             return Ok(());
@@ -132,19 +158,13 @@ impl Encoder for BlockingEncoder {
         }
         let batch = conform(batch, &self.schema)?;
         let rows = batch.num_rows() as u64;
-        let mut writer = exclusive(&mut self.writer).take().ok_or_else(broken)?;
-        let (writer, bytes) = compute(move || {
-            writer.write(&batch)?;
-            let bytes = writer.take();
-            Ok((writer, bytes))
-        })
-        .await?;
-        self.buffered = writer.buffered();
-        self.put(bytes).await?;
-        // Given back only now: after a failed output the file has a hole, and no later call may succeed.
-        *exclusive(&mut self.writer) = Some(writer);
+        self.work(move |writer| writer.write(&batch)).await?;
         self.rows += rows;
         Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.work(|writer| writer.flush()).await
     }
 
     fn bytes_written(&self) -> u64 {

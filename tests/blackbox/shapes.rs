@@ -66,6 +66,27 @@ fn rows_of_eight_megabytes() {
     assert!(after == before, "the long texts are not what they were");
 }
 
+/// Many writers share the memory of a run: one that gets no more of it writes smaller row groups, and loses nothing.
+#[test]
+fn memory_that_holds_no_row_group() {
+    let (mut input, mut state) = (String::new(), 7_u64);
+    for row in 0..2_000 {
+        let _ = write!(input, "{{\"id\":\"{row}\",\"text\":\"");
+        for _ in 0..256 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let _ = write!(input, "{state:016x}");
+        }
+        input.push_str("\"}\n");
+    }
+    let before: Vec<Value> = input.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (place, ran) = back_up(&input, "memory: 2MiB\n");
+    ran.ends_with(0);
+    assert!(restore(&place) == before, "the texts are not what they were");
+    let export = pipeline("files: { path: rows.jsonl }", "files: { path: parquet }", "- codec: { parquet: {} }");
+    place.write("export.yaml", export + "memory: 2MiB\n");
+    place.run(&["run", "export.yaml"]).ends_with(0);
+}
+
 #[test]
 fn empty_input_is_an_empty_dataset() {
     let (place, ran) = back_up("", "");

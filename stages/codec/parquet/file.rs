@@ -59,8 +59,7 @@ impl ParquetFile {
         Ok(self.open.insert(group))
     }
 
-    /// Ends the row group.
-    fn flush(&mut self) -> Result<()> {
+    fn end_row_group(&mut self) -> Result<()> {
         if let Some(group) = self.open.take() {
             // Encoded it is hardly ever larger: room that is made bit by bit would be copied each time.
             self.file.inner_mut().reserve(group.bytes.min(self.max_bytes));
@@ -85,10 +84,14 @@ impl BatchWriter for ParquetFile {
             group.rows += rows;
             from += rows;
             if group.bytes >= max_bytes || group.rows >= max_rows {
-                self.flush()?;
+                self.end_row_group()?;
             }
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.end_row_group()
     }
 
     fn take(&mut self) -> Vec<u8> {
@@ -100,7 +103,7 @@ impl BatchWriter for ParquetFile {
     }
 
     fn finish(mut self: Box<Self>) -> Result<(Vec<u8>, Option<u64>)> {
-        self.flush()?;
+        self.end_row_group()?;
         self.file.finish()?;
         let bytes = std::mem::take(self.file.inner_mut());
         let footer = footer_bytes(&bytes);

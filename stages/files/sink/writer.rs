@@ -115,15 +115,23 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Accounts for what the open files hold; ends the largest of several where that is too much.
+    /// Accounts for what the open files hold. Where that is too much, the largest of several is ended, and a single one goes on in smaller
+    /// row groups.
     async fn account(&mut self) -> Result<()> {
         loop {
             let held = self.open.values().map(|file| file.encoder.buffered_bytes()).sum();
-            match self.memory.try_resize(held) {
-                Ok(()) => return Ok(()),
-                Err(error) if self.open.len() < 2 => return Err(error.into()),
-                Err(_) => self.end_largest().await?,
+            if self.memory.try_resize(held).is_ok() {
+                return Ok(());
             }
+            if self.open.len() > 1 {
+                self.end_largest().await?;
+                continue;
+            }
+            for file in self.open.values_mut() {
+                file.encoder.flush().await?;
+            }
+            let held = self.open.values().map(|file| file.encoder.buffered_bytes()).sum();
+            return Ok(self.memory.try_resize(held)?);
         }
     }
 

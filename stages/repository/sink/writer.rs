@@ -55,7 +55,11 @@ impl SplitWriter for PartWriter {
         let encoder = self.encoder.as_mut().ok_or_else(finished)?;
         encoder.write(&batch).await?;
         self.plain_bytes += batch.get_array_memory_size() as u64;
-        self.memory.try_resize(encoder.buffered_bytes())?;
+        if self.memory.try_resize(encoder.buffered_bytes()).is_err() {
+            // Other writers hold what there is: this one goes on in smaller row groups.
+            encoder.flush().await?;
+            self.memory.try_resize(encoder.buffered_bytes())?;
+        }
         Ok(WriteReport { written: batch.num_rows() as u64, ..WriteReport::default() })
     }
 
