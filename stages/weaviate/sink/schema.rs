@@ -220,6 +220,16 @@ pub async fn make_tenants(client: &Client, class: &str, wanted: &[String]) -> Re
     Ok(missing.len() as u64)
 }
 
+/// Removes tenants, and what they hold.
+pub async fn remove_tenants(client: &Client, class: &str, names: &[String]) -> Result<()> {
+    for part in names.chunks(TENANTS_AT_ONCE) {
+        let path = format!("/schema/{class}/tenants");
+        let removed = client.send(Method::DELETE, &path, &json!(part)).await;
+        removed.map_err(|fault| fault.about(format!("{}: removing tenants of {class}", client.name())))?;
+    }
+    Ok(())
+}
+
 #[derive(Deserialize)]
 struct Aliases {
     #[serde(default)]

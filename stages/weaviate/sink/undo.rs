@@ -86,12 +86,45 @@ impl Target {
             }
         }
         let count: usize = added.values().map(BTreeSet::len).sum();
+        let named = mapping.tenants.iter().map(|(name, _)| name.clone());
+        let tenants: BTreeSet<String> = named.chain(added.keys().cloned()).collect();
         let client = self.client.fenced(work.fence());
         for (tenant, ids) in added {
             let ids: Vec<Uuid> = ids.into_iter().collect();
             schema::remove(&client, &mapping.class, &tenant, &ids).await?;
         }
         undone.said.push(format!("removed {count} objects from {}, which the run had added", mapping.class));
+        let new = tenants.into_iter().filter(|tenant| !tenant.is_empty() && !surveyed.tenants.contains(tenant));
+        self.remove_tenants(&mapping.class, new.collect(), work, undone).await
+    }
+
+    /// Removes tenants that the run made, where nobody else has put anything into them.
+    async fn remove_tenants(&self, class: &str, new: BTreeSet<String>, work: &Work, undone: &mut Undone) -> Result<()> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut empty = Vec::new();
+        for tenant in schema::tenants(&self.client, class).await? {
+            if !new.contains(&tenant.name) {
+                continue;
+            }
+            if !tenant.is_active() {
+                undone.said.push(format!("tenant {:?} of {class} stays: it is not active", tenant.name));
+                continue;
+            }
+            let count = self.client.count(class, Some(&tenant.name)).await;
+            match count.map_err(|fault| fault.about(format!("{}: counting {class:?}", self.client.name())))? {
+                0 => empty.push(tenant.name),
+                objects => undone.said.push(format!(
+                    "tenant {:?} of {class} stays: it holds {objects} objects that are not the run's",
+                    tenant.name
+                )),
+            }
+        }
+        if !empty.is_empty() {
+            schema::remove_tenants(&self.client.fenced(work.fence()), class, &empty).await?;
+            undone.said.push(format!("removed {} tenants from {class}, which the run had made", empty.len()));
+        }
         Ok(())
     }
 

@@ -88,6 +88,10 @@ class Rest:
         for start in range(0, len(tenants), 100):
             self.call("PUT", f"/schema/{name}/tenants", [{"name": one, "activityStatus": status} for one in tenants[start : start + 100]])
 
+    def remove_tenants(self, name, tenants):
+        """Removes tenants, and what they hold."""
+        self.call("DELETE", f"/schema/{name}/tenants", list(tenants))
+
     # ---- objects
 
     def objects(self, name, tenant=None, vectors=True, page=PAGE):

@@ -12,7 +12,7 @@ WORD = "Sleep"
 
 def jobs(suite, group):
     for server in suite.servers:
-        for job in (refused, left_out, some, killed, put_back_by_another, interrupted, slept):
+        for job in (refused, left_out, some, killed, put_back_by_another, interrupted, slept, conflicting):
             name = f"{job.__name__.replace('_', ' ')} {server.label}"
             yield name, lambda job=job, server=server, name=name: on_fixture(suite, group, server, name, job)
 
@@ -180,4 +180,24 @@ def slept(suite, group, server, name, vault, made):
                     none(database.row_differences(there, vault.export(snapshot=id), times=False), f"safety snapshot {id} is not what was there", ran)
     finally:
         desk.close()
+        database.wipe(server, "Slept")
+
+
+def conflicting(suite, group, server, name, vault, made):
+    """A restore that is refused because of an object that is there leaves no tenant behind that it made."""
+    database, rename = suite.database, {one: f"Slept{one}" for one in made.names}
+    vault.backup(made.names)
+    try:
+        with group.case(name):
+            database.wipe(server, "Slept")
+            vault.restore(rename=rename, mode="create")
+            for one in map(rename.get, made.world.tenants):
+                tenants = sorted(server.handle.tenants(one))
+                server.handle.remove_tenants(one, tenants[::2])
+                server.handle.set_tenants(one, "HOT", tenants[1::2])
+            there = database.read(server, names=list(rename.values()))
+            ran = vault.restore(rename=rename, mode="append", codes=(7,))
+            none(database.differences(there, database.read(server, names=list(rename.values()))), "it is not as it was", ran)
+            ran.says("which the run had made")
+    finally:
         database.wipe(server, "Slept")
