@@ -13,8 +13,8 @@ pub struct ParquetOptions {
     pub compression: PageCompression,
     /// Compression level: zstd 1 to 22, gzip 0 to 9; the others have none. Default: zstd 3, and 1 for vectors; gzip 6.
     pub level: Option<u32>,
-    /// Size of a row group before encoding, as Arrow bytes; it bounds the memory of the writer. Default: 64MiB.
-    /// Minimum: 1MiB.
+    /// Size of a row group before encoding, as Arrow bytes; it bounds the memory of the writer. Smaller where `memory` has no room for it.
+    /// Default: 64MiB. Minimum: 1MiB.
     pub row_group: ByteSize,
     /// Rows of a row group at most. Default: 1048576. Minimum: 1.
     #[schemars(range(min = 1))]

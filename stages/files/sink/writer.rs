@@ -118,21 +118,20 @@ impl PartWriter {
     /// Accounts for what the open files hold. Where that is too much, the largest of several is ended, and a single one goes on in smaller
     /// row groups.
     async fn account(&mut self) -> Result<()> {
-        loop {
-            let held = self.open.values().map(|file| file.encoder.buffered_bytes()).sum();
-            if self.memory.try_resize(held).is_ok() {
-                return Ok(());
+        while self.memory.try_resize(self.held()).is_err() {
+            if self.open.len() < 2 {
+                for file in self.open.values_mut() {
+                    file.encoder.flush().await?;
+                }
+                return Ok(self.memory.try_resize(self.held())?);
             }
-            if self.open.len() > 1 {
-                self.end_largest().await?;
-                continue;
-            }
-            for file in self.open.values_mut() {
-                file.encoder.flush().await?;
-            }
-            let held = self.open.values().map(|file| file.encoder.buffered_bytes()).sum();
-            return Ok(self.memory.try_resize(held)?);
+            self.end_largest().await?;
         }
+        Ok(())
+    }
+
+    fn held(&self) -> usize {
+        self.open.values().map(|file| file.encoder.buffered_bytes()).sum()
     }
 
     async fn end_largest(&mut self) -> Result<()> {
