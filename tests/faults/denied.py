@@ -7,7 +7,7 @@ import stat
 import data
 import mounts
 from disk import export
-from harness import AS_USER, Place, expect
+from harness import AS_USER, Failed, Place, expect
 from kills import repository
 from oracle import KEY_FILE, Repository
 from stores import Local
@@ -17,6 +17,8 @@ BOUND = 30.0
 SIZE = 64 << 20
 # Slow enough that something can be changed while it runs.
 SLOW = "write:*=delay(20ms)"
+# How many runs may be over before they were seen in the middle: they take a third of a second, and this process may have to wait longer for a processor.
+TRIES = 10
 DENIED = ("permission", "denied", "read-only")
 
 
@@ -41,6 +43,19 @@ def refused(ran, *named):
         ran.says(*named)
 
 
+def in_the_middle(repo, rng, start):
+    """A run with some of its splits written, and more to come."""
+    for _ in range(TRIES):
+        repo.source.change()
+        run, wanted = start(), rng.randint(0, repo.source.splits // 2)
+        if run.until(f"receipt {wanted}", lambda wanted=wanted: repo.under_way(wanted)):
+            return run
+        # Too fast: it has committed.
+        run.end().ends(0)
+        repo.examine()
+    raise Failed(f"{TRIES} runs were too fast to be seen in the middle")
+
+
 def read_only_repository(suite, group, name, count):
     """It can be read, and a backup to it says why it cannot; also where the disk becomes read-only in the middle, as after an error."""
     rng = group.random(name)
@@ -62,11 +77,7 @@ def read_only_repository(suite, group, name, count):
         repo.rerun()
     for number in range(count):
         with group.case(f"{name}: from some moment on {number}"):
-            repo.source.change()
-            run = repo.start(RESTOW_FAULTS=SLOW)
-            wanted = rng.randint(0, repo.source.splits // 2)
-            seen = run.until(f"receipt {wanted}", lambda: repo.under_way(wanted))
-            expect(seen, "the run was too fast", run.end() if not seen else "")
+            run = in_the_middle(repo, rng, lambda: repo.start(RESTOW_FAULTS=SLOW))
             remount(disk)
             refused(run.end(BOUND), "disk/repo")
             expect(repo.examine() == [], "a run that failed made a snapshot")
@@ -122,11 +133,7 @@ def permission_lost(suite, group, name, count):
     repo.examine()
     for number in range(count):
         with group.case(f"{name}: {number}"):
-            repo.source.change()
-            run = place.start("run", repo.file, "--json", wrap=AS_USER, RESTOW_FAULTS=SLOW)
-            wanted = rng.randint(0, repo.source.splits // 2)
-            seen = run.until(f"receipt {wanted}", lambda: repo.under_way(wanted))
-            expect(seen, "the run was too fast", run.end() if not seen else "")
+            run = in_the_middle(repo, rng, lambda: place.start("run", repo.file, "--json", wrap=AS_USER, RESTOW_FAULTS=SLOW))
             permit(store.folder, False)
             ran = run.end(BOUND)
             permit(store.folder, True)
