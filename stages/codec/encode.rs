@@ -98,12 +98,12 @@ pub(super) trait BatchWriter: Send + 'static {
     fn flush(&mut self) -> Result<()> {
         Ok(())
     }
-    /// Takes the bytes that are ready.
-    fn take(&mut self) -> Vec<u8>;
+    /// Takes the bytes that are ready, in order.
+    fn take(&mut self) -> Vec<Bytes>;
     /// Bytes held back.
     fn buffered(&self) -> usize;
     /// Ends the file: the last bytes, and the length of a Parquet footer.
-    fn finish(self: Box<Self>) -> Result<(Vec<u8>, Option<u64>)>;
+    fn finish(self: Box<Self>) -> Result<(Vec<Bytes>, Option<u64>)>;
 }
 
 /// The asynchronous half: runs the format on the threads of [`super::pool`], one batch (or a slice of it) at a time.
@@ -139,13 +139,14 @@ impl BlockingEncoder {
         Ok(())
     }
 
-    async fn put(&mut self, bytes: Vec<u8>) -> Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
+    async fn put(&mut self, pieces: Vec<Bytes>) -> Result<()> {
+        for piece in pieces {
+            let length = piece.len() as u64;
+            if length > 0 {
+                exclusive(&mut self.output).write(piece).await?;
+            }
+            self.bytes += length;
         }
-        let length = bytes.len() as u64;
-        exclusive(&mut self.output).write(Bytes::from(bytes)).await?;
-        self.bytes += length;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use bytes::Bytes;
 use restow_core::Result;
 
 use super::encode::BatchWriter;
@@ -57,8 +58,8 @@ impl BatchWriter for ArrowFile {
         Ok(())
     }
 
-    fn take(&mut self) -> Vec<u8> {
-        std::mem::take(self.buffer())
+    fn take(&mut self) -> Vec<Bytes> {
+        vec![std::mem::take(self.buffer()).into()]
     }
 
     fn buffered(&self) -> usize {
@@ -68,11 +69,11 @@ impl BatchWriter for ArrowFile {
         }
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(Vec<u8>, Option<u64>)> {
+    fn finish(mut self: Box<Self>) -> Result<(Vec<Bytes>, Option<u64>)> {
         match self.as_mut() {
             Self::File(writer) => writer.finish()?,
             Self::Stream(writer) => writer.finish()?,
         }
-        Ok((std::mem::take(self.buffer()), None))
+        Ok((self.take(), None))
     }
 }

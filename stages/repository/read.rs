@@ -29,7 +29,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use restow_core::{EngineError, ExitClass, Result};
 
 /// Bytes at the end of an object that are fetched first: mostly they hold the whole footer.
@@ -88,7 +88,7 @@ pub fn scan_parquet(scan: ParquetScan<'_>, task: &TaskContext) -> Result<BoxStre
     Ok(rows.map_err(EngineError::from).boxed())
 }
 
-/// The footer of an object of `bytes` plain bytes.
+/// The footer of an object of `bytes` plain bytes, and where its pages lie.
 ///
 /// # Errors
 /// It cannot be read, or is no Parquet.
@@ -99,7 +99,11 @@ pub fn footer<'a>(
 ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>>> {
     async move {
         let mut object = Object { store: Arc::clone(store), path: path.clone(), bytes, hint: FOOTER_HINT };
-        Ok(object.get_metadata(None).await?)
+        // The places of the pages too: they lie just before the footer.
+        let reader = ParquetMetaDataReader::new()
+            .with_prefetch_hint(Some(FOOTER_HINT))
+            .with_offset_index_policy(PageIndexPolicy::Optional);
+        Ok(Arc::new(reader.load_and_finish(&mut object, bytes).await?))
     }
     .boxed()
 }

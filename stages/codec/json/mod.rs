@@ -4,6 +4,7 @@ mod value;
 
 use arrow::array::{AsArray, ListArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, SchemaRef, UInt16Type};
+use bytes::Bytes;
 use restow_core::record::{EXPLICIT_NULLS, NULL_NUMBER, RESERVED_PREFIX, TEXT_PREFIX};
 use restow_core::{EngineError, Result};
 
@@ -121,20 +122,20 @@ impl BatchWriter for JsonFile {
         self.pass_on()
     }
 
-    fn take(&mut self) -> Vec<u8> {
-        self.output.take()
+    fn take(&mut self) -> Vec<Bytes> {
+        vec![self.output.take().into()]
     }
 
     fn buffered(&self) -> usize {
         self.text.capacity()
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(Vec<u8>, Option<u64>)> {
+    fn finish(mut self: Box<Self>) -> Result<(Vec<Bytes>, Option<u64>)> {
         if self.array {
             self.text.extend_from_slice(if self.rows == 0 { b"[]\n" } else { b"\n]\n" });
         }
         self.pass_on()?;
-        Ok((self.output.finish()?, None))
+        Ok((vec![self.output.finish()?.into()], None))
     }
 }
 

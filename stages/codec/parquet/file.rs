@@ -2,21 +2,25 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::SchemaDescriptor;
 use restow_core::{EngineError, Result};
 
 use super::super::encode::BatchWriter;
 use super::super::options::ParquetOptions;
+use super::pieces::Pieces;
 use super::properties::writer_properties;
 use super::vectors::Vectors;
 
 /// The writer of one file.
 pub(in crate::codec) struct ParquetFile {
-    file: SerializedFileWriter<Vec<u8>>,
+    file: SerializedFileWriter<Pieces>,
     columns: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
+    options: ParquetOptions,
     /// Bytes of a row group, as Arrow arrays, and its rows, at most.
     max_bytes: usize,
     max_rows: usize,
@@ -41,11 +45,12 @@ impl ParquetFile {
     pub(in crate::codec) fn new(options: &ParquetOptions, schema: &SchemaRef) -> Result<Self> {
         let properties = writer_properties(options, schema)?;
         let options_ = ArrowWriterOptions::new().with_properties(properties);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), SchemaRef::clone(schema), options_)?;
+        let writer = ArrowWriter::try_new_with_options(Pieces::default(), SchemaRef::clone(schema), options_)?;
         let (file, columns) = writer.into_serialized_writer()?;
         let max_bytes = usize::try_from(options.row_group.bytes()).unwrap_or(usize::MAX).max(1);
         let max_rows = usize::try_from(options.max_rows).unwrap_or(usize::MAX).max(1);
-        Ok(Self { file, columns, schema: SchemaRef::clone(schema), max_bytes, max_rows, open: None })
+        let (schema, options) = (SchemaRef::clone(schema), options.clone());
+        Ok(Self { file, columns, schema, options, max_bytes, max_rows, open: None })
     }
 
     fn open(&mut self) -> Result<&mut RowGroup> {
@@ -53,7 +58,8 @@ impl ParquetFile {
             Some(group) => group,
             None => {
                 let number = self.file.flushed_row_groups().len();
-                RowGroup::new(self.columns.create_column_writers(number)?, &self.schema)?
+                let columns = self.columns.create_column_writers(number)?;
+                RowGroup::new(columns, self.file.schema_descr(), &self.schema, &self.options)?
             }
         };
         Ok(self.open.insert(group))
@@ -61,8 +67,6 @@ impl ParquetFile {
 
     fn end_row_group(&mut self) -> Result<()> {
         if let Some(group) = self.open.take() {
-            // Encoded it is hardly ever larger: room that is made bit by bit would be copied each time.
-            self.file.inner_mut().reserve(group.bytes.min(self.max_bytes));
             group.write(self.file.next_row_group()?)?;
         }
         Ok(())
@@ -94,36 +98,44 @@ impl BatchWriter for ParquetFile {
         self.end_row_group()
     }
 
-    fn take(&mut self) -> Vec<u8> {
-        std::mem::take(self.file.inner_mut())
+    fn take(&mut self) -> Vec<Bytes> {
+        self.file.inner_mut().take()
     }
 
     fn buffered(&self) -> usize {
         self.open.as_ref().map_or(0, RowGroup::buffered)
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(Vec<u8>, Option<u64>)> {
+    fn finish(mut self: Box<Self>) -> Result<(Vec<Bytes>, Option<u64>)> {
         self.end_row_group()?;
         self.file.finish()?;
-        let bytes = std::mem::take(self.file.inner_mut());
-        let footer = footer_bytes(&bytes);
-        Ok((bytes, footer))
+        let pieces = self.take();
+        let mut tail: Vec<u8> = pieces.iter().rev().flat_map(|piece| piece.iter().rev()).take(8).copied().collect();
+        tail.reverse();
+        Ok((pieces, footer_bytes(&tail)))
     }
 }
 
 impl RowGroup {
     /// Parquet's leaves lie in the order of the columns.
-    fn new(leaves: Vec<ArrowColumnWriter>, schema: &SchemaRef) -> Result<Self> {
+    fn new(
+        leaves: Vec<ArrowColumnWriter>,
+        stored: &SchemaDescriptor,
+        schema: &SchemaRef,
+        options: &ParquetOptions,
+    ) -> Result<Self> {
         let (expected, found) = (schema.fields().iter().map(leaves_of).sum::<usize>(), leaves.len());
         if expected != found {
             return Err(EngineError::failed(format!("Parquet has {found} columns for a table of {expected}")));
         }
-        let mut leaves = leaves.into_iter();
+        let (mut leaves, mut at) = (leaves.into_iter(), 0);
         let columns = schema.fields().iter().map(|field| {
             let own: Vec<ArrowColumnWriter> = leaves.by_ref().take(leaves_of(field)).collect();
-            Vectors::of(field).map_or(Column::Leaves(own), Column::Vectors)
+            let vectors = Vectors::of(field, &stored.column(at), options)?;
+            at += own.len();
+            Ok(vectors.map_or(Column::Leaves(own), Column::Vectors))
         });
-        Ok(Self { columns: columns.collect(), bytes: 0, rows: 0 })
+        Ok(Self { columns: columns.collect::<Result<_>>()?, bytes: 0, rows: 0 })
     }
 
     fn push(&mut self, batch: &RecordBatch, schema: &SchemaRef) -> Result<()> {
@@ -141,13 +153,10 @@ impl RowGroup {
         sizes.sum()
     }
 
-    fn write(self, mut to: SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<()> {
+    fn write(self, mut to: SerializedRowGroupWriter<'_, Pieces>) -> Result<()> {
         for column in self.columns {
             match column {
-                Column::Vectors(vectors) => {
-                    let column = to.next_column()?;
-                    vectors.write(column.ok_or_else(|| EngineError::failed("Parquet: a vector has no column"))?)?;
-                }
+                Column::Vectors(vectors) => vectors.write(&mut to)?,
                 Column::Leaves(leaves) => {
                     for leaf in leaves {
                         leaf.close()?.append_to_row_group(&mut to)?;
@@ -163,7 +172,7 @@ impl RowGroup {
 impl Column {
     fn push(&mut self, array: &ArrayRef, field: &FieldRef) -> Result<()> {
         match self {
-            Self::Vectors(vectors) => vectors.push(array.as_fixed_size_list()),
+            Self::Vectors(vectors) => vectors.push(array.as_fixed_size_list())?,
             Self::Leaves(writers) => {
                 for (writer, leaf) in writers.iter_mut().zip(compute_leaves(field, array)?) {
                     writer.write(&leaf)?;

@@ -1,9 +1,12 @@
 //! Parquet, with the settings that embeddings need. Row groups are sized in bytes, because a row with an embedding is wide.
 
 mod file;
+mod levels;
+mod pieces;
 mod properties;
 mod vectors;
 
 pub(super) use file::{ParquetFile, batch_bytes};
 pub(super) use properties::unsupported;
 pub use properties::writer_properties;
+pub(crate) use vectors::rows_of_page;

@@ -1,97 +1,333 @@
-//! A column of embeddings, given to Parquet as the floats that they are.
+//! A column of embeddings, written page by page as it comes.
 //!
-//! The way for all types (`ArrowColumnWriter`) makes an index of 8 bytes for each element, gathers the elements by it, and finds out element
-//! by element where a vector begins. Of vectors that is known beforehand: the levels of one are those of all.
+//! The way for all types (`ArrowColumnWriter`) makes an index of 8 bytes for each element, gathers the elements by it, finds out element
+//! by element where a vector begins, and copies each element twice before it is compressed. Of vectors that is known beforehand, so their
+//! pages are made here: levels as runs, the bytes of the elements by plane (`BYTE_STREAM_SPLIT`), compressed. What is held of a row group is
+//! its encoded pages.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array};
 use arrow::datatypes::{DataType, Field, Float32Type};
-use parquet::column::writer::ColumnWriterImpl;
-use parquet::data_type::FloatType;
-use parquet::errors::Result;
-use parquet::file::writer::SerializedColumnWriter;
+use bytes::{Buf, Bytes};
+use parquet::basic::{Compression, Encoding, PageType, Type, ZstdLevel};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{ColumnChunkMetaData, OffsetIndexBuilder, PageEncodingStats};
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
 
-/// Elements of vectors that are written by one call.
-const AT_ONCE: usize = 16 << 10;
+use super::super::options::{PageCompression, ParquetOptions};
+use super::levels::{Levels, take_levels};
 
-/// The vectors of a row group. They are encoded when it ends.
+/// Elements of a page in bytes, and its vectors, at most: what Parquet writers agree on.
+const PAGE_BYTES: usize = 1 << 20;
+const PAGE_VECTORS: usize = 20_000;
+/// Bytes of an element, which are as many planes.
+const PLANES: usize = size_of::<f32>();
+/// Room for the header of a page.
+const PAGE_HEADER: usize = 64;
+/// Where nobody chose a level: the planes of a vector's bytes are noise, or nearly constant. zstd's first level makes as much of them as the
+/// third, and twice as fast where it remembers few places (2 to the power of this) to compare with: in a plane of exponents everything of
+/// seven bytes was there before, which saves nothing that their frequencies alone would not.
+const HASH_LOG: u32 = 8;
+
+/// The vectors of a row group.
 pub(super) struct Vectors {
-    arrays: Vec<FixedSizeListArray>,
+    column: ColumnDescPtr,
     length: usize,
-    /// Levels of as many vectors as are written at once.
-    repetition: Vec<i16>,
-    definition: Vec<i16>,
+    /// Levels of an element that is there: one for the list, and one for each of vector and element that may be absent.
+    present: u8,
+    compression: Compression,
+    compressor: Option<Compressor<'static>>,
+    /// What does not fill a page yet, and its vectors.
+    open: Vec<FixedSizeListArray>,
+    vectors: usize,
+    pages: VecDeque<Bytes>,
+    totals: Totals,
+    offsets: OffsetIndexBuilder,
+    /// The page that is made, before compression: kept for its memory.
+    plain: Vec<u8>,
+}
+
+/// Of the pages of a column chunk.
+#[derive(Default)]
+struct Totals {
+    pages: i32,
+    rows: u64,
+    levels: u64,
+    compressed: u64,
+    uncompressed: u64,
 }
 
 impl Vectors {
-    /// For a column of vectors of 32-bit floats; `None` for another.
-    pub(super) fn of(field: &Field) -> Option<Self> {
-        let DataType::FixedSizeList(item, length) = field.data_type() else { return None };
-        let length = usize::try_from(*length).ok().filter(|length| *length > 0)?;
-        if *item.data_type() != DataType::Float32 {
-            return None;
+    /// For a column of vectors of 32-bit floats, in pages that zstd compresses, or nobody; `None` for another.
+    ///
+    /// # Errors
+    /// zstd does not have this level.
+    pub(super) fn of(field: &Field, column: &ColumnDescPtr, options: &ParquetOptions) -> Result<Option<Self>> {
+        let DataType::FixedSizeList(item, length) = field.data_type() else { return Ok(None) };
+        let length = usize::try_from(*length).unwrap_or_default();
+        if length == 0 || *item.data_type() != DataType::Float32 || column.physical_type() != Type::FLOAT {
+            return Ok(None);
         }
-        // One for the list, and one for each of vector and element that may be absent.
-        let present = 1 + i16::from(field.is_nullable()) + i16::from(item.is_nullable());
-        let vectors = (AT_ONCE / length).max(1);
-        let one = std::iter::once(0).chain(std::iter::repeat_n(1, length - 1));
-        let repetition: Vec<i16> = std::iter::repeat_n(one, vectors).flatten().collect();
-        let definition = vec![present; repetition.len()];
-        Some(Self { arrays: Vec::new(), length, repetition, definition })
+        let (compression, compressor) = match (options.compression, options.level) {
+            (PageCompression::None, _) => (Compression::UNCOMPRESSED, None),
+            (PageCompression::Zstd, level) => {
+                let level = level.map_or(1, |level| i32::try_from(level).unwrap_or(i32::MAX));
+                let mut compressor = Compressor::new(level)?;
+                if options.level.is_none() {
+                    compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
+                }
+                (Compression::ZSTD(ZstdLevel::try_new(level)?), Some(compressor))
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Self {
+            column: ColumnDescPtr::clone(column),
+            length,
+            present: 1 + u8::from(field.is_nullable()) + u8::from(item.is_nullable()),
+            compression,
+            compressor,
+            open: Vec::new(),
+            vectors: 0,
+            pages: VecDeque::new(),
+            totals: Totals::default(),
+            offsets: OffsetIndexBuilder::new(),
+            plain: Vec::new(),
+        }))
     }
 
     /// Adds the vectors of a batch.
-    pub(super) fn push(&mut self, vectors: &FixedSizeListArray) {
-        self.arrays.push(vectors.clone());
-    }
-
-    /// Bytes of the elements that are held.
-    pub(super) fn bytes(&self) -> usize {
-        self.arrays.iter().map(|array| array.len() * self.length * size_of::<f32>()).sum()
-    }
-
-    /// Writes all of them as one column chunk.
     ///
     /// # Errors
-    /// The column is another than that of the field.
-    pub(super) fn write(mut self, mut column: SerializedColumnWriter<'_>) -> Result<()> {
-        let writer = column.typed::<FloatType>();
-        // Each is given up once it is encoded.
-        for array in std::mem::take(&mut self.arrays) {
-            let mut from = 0;
-            while from < array.len() {
-                let is_null = array.is_null(from);
-                let alike = (from..array.len()).take_while(|row| array.is_null(*row) == is_null).count();
-                if is_null {
-                    let levels = vec![0; alike];
-                    writer.write_batch(&[], Some(&levels), Some(&levels))?;
-                } else {
-                    let elements = array.values().slice(from * self.length, alike * self.length);
-                    self.write_elements(writer, elements.as_primitive::<Float32Type>())?;
-                }
-                from += alike;
+    /// They cannot be compressed.
+    pub(super) fn push(&mut self, vectors: &FixedSizeListArray) -> Result<()> {
+        let full = (PAGE_BYTES / (self.length * PLANES)).clamp(1, PAGE_VECTORS);
+        let mut from = 0;
+        while from < vectors.len() {
+            let some = vectors.slice(from, (full - self.vectors).min(vectors.len() - from));
+            from += some.len();
+            self.vectors += some.len();
+            self.open.push(some);
+            if self.vectors == full {
+                self.end_page()?;
             }
-        }
-        column.close()
-    }
-
-    /// The elements of vectors that are all there.
-    fn write_elements(&self, writer: &mut ColumnWriterImpl<'_, FloatType>, elements: &Float32Array) -> Result<()> {
-        let (at_once, mut from) = (self.repetition.len(), 0);
-        while from < elements.len() {
-            let some = elements.slice(from, at_once.min(elements.len() - from));
-            let (definition, repetition) = (self.definition.get(..some.len()), self.repetition.get(..some.len()));
-            if some.null_count() == 0 {
-                writer.write_batch(some.values(), definition, repetition)?;
-            } else {
-                let present = self.definition.first().copied().unwrap_or_default();
-                let levels: Vec<i16> = (0..some.len()).map(|index| present - i16::from(some.is_null(index))).collect();
-                let values: Vec<f32> = some.iter().flatten().collect();
-                writer.write_batch(&values, Some(&levels), repetition)?;
-            }
-            from += at_once;
         }
         Ok(())
     }
+
+    /// Bytes that are held: pages, and elements that are in none yet.
+    pub(super) fn bytes(&self) -> usize {
+        self.pages.iter().map(Bytes::len).sum::<usize>() + self.vectors * self.length * PLANES
+    }
+
+    /// Writes all of them as the next column chunk.
+    ///
+    /// # Errors
+    /// The next column is another.
+    pub(super) fn write<W: io::Write + Send>(mut self, to: &mut SerializedRowGroupWriter<'_, W>) -> Result<()> {
+        self.end_page()?;
+        let Totals { pages, rows, levels, compressed, uncompressed } = self.totals;
+        let encodings = [Encoding::RLE, Encoding::BYTE_STREAM_SPLIT];
+        let stats = PageEncodingStats { page_type: PageType::DATA_PAGE, encoding: encodings[1], count: pages };
+        let metadata = ColumnChunkMetaData::builder(self.column)
+            .set_compression(self.compression)
+            .set_encodings(encodings.to_vec())
+            .set_page_encoding_stats(vec![stats])
+            .set_total_compressed_size(signed(compressed)?)
+            .set_total_uncompressed_size(signed(uncompressed)?)
+            .set_num_values(signed(levels)?)
+            .set_data_page_offset(0)
+            .build()?;
+        let close = ColumnCloseResult {
+            bytes_written: compressed,
+            rows_written: rows,
+            metadata,
+            bloom_filter: None,
+            column_index: None,
+            offset_index: Some(self.offsets.build()),
+        };
+        to.append_column(&Pages { pages: Mutex::new(self.pages), bytes: compressed }, close)
+    }
+
+    /// Encodes what was not in a page yet.
+    fn end_page(&mut self) -> Result<()> {
+        let (vectors, rows) = (std::mem::take(&mut self.open), std::mem::take(&mut self.vectors));
+        if rows == 0 {
+            return Ok(());
+        }
+        self.plain.clear();
+        let levels = self.levels(&vectors);
+        self.planes(&vectors);
+        let data = match &mut self.compressor {
+            Some(compressor) => compressor.compress(&self.plain)?,
+            None => self.plain.clone(),
+        };
+        let page = Page::DataPage {
+            buf: data.into(),
+            num_values: u32::try_from(levels).map_err(|_| too_large("a page", levels))?,
+            encoding: Encoding::BYTE_STREAM_SPLIT,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        let page = CompressedPage::new(page, self.plain.len());
+        let mut stored = TrackedWrite::new(Vec::with_capacity(page.compressed_size() + PAGE_HEADER));
+        let written = SerializedPageWriter::new(&mut stored).write_page(page)?;
+        let stored = Bytes::from(stored.into_inner()?);
+        let size = i32::try_from(stored.len()).map_err(|_| too_large("a page", stored.len()))?;
+        self.offsets.append_row_count(signed(rows as u64)?);
+        self.offsets.append_offset_and_size(signed(self.totals.compressed)?, size);
+        self.totals.pages += 1;
+        self.totals.rows += rows as u64;
+        self.totals.levels += levels as u64;
+        self.totals.compressed += stored.len() as u64;
+        self.totals.uncompressed += written.uncompressed_size as u64;
+        self.pages.push_back(stored);
+        Ok(())
+    }
+
+    /// Appends the levels of a page, and says how many there are.
+    fn levels(&mut self, vectors: &[FixedSizeListArray]) -> usize {
+        let (mut repetition, mut definition) = (Levels::up_to(1), Levels::up_to(self.present));
+        let mut count = 0;
+        for array in vectors {
+            let elements = array.values().nulls().filter(|nulls| nulls.null_count() > 0);
+            for row in 0..array.len() {
+                repetition.push(0, 1);
+                count += 1;
+                if array.is_null(row) {
+                    definition.push(0, 1);
+                    continue;
+                }
+                repetition.push(1, self.length - 1);
+                count += self.length - 1;
+                match elements {
+                    None => definition.push(self.present, self.length),
+                    Some(nulls) => (row * self.length..(row + 1) * self.length)
+                        .for_each(|index| definition.push(self.present - u8::from(nulls.is_null(index)), 1)),
+                }
+            }
+        }
+        repetition.finish(&mut self.plain);
+        definition.finish(&mut self.plain);
+        count
+    }
+
+    /// Appends the elements of a page that are there: the first byte of each, then the second of each, and so on.
+    fn planes(&mut self, vectors: &[FixedSizeListArray]) {
+        let elements: Vec<Float32Array> = vectors.iter().flat_map(|array| self.elements(array)).collect();
+        let count = elements.iter().map(Float32Array::len).sum::<usize>();
+        let start = self.plain.len();
+        self.plain.resize(start + count * PLANES, 0);
+        let (_, planes) = self.plain.split_at_mut(start);
+        let mut at = 0;
+        for elements in &elements {
+            // Plane by plane into a slice of it: so the compiler makes it vector instructions.
+            for (plane, shift) in planes.chunks_exact_mut(count.max(1)).zip((0_u32..).step_by(8)) {
+                let bytes = plane.get_mut(at..at + elements.len()).unwrap_or_default();
+                bytes
+                    .iter_mut()
+                    .zip(elements.values())
+                    .for_each(|(byte, value)| *byte = (value.to_bits() >> shift) as u8);
+            }
+            at += elements.len();
+        }
+    }
+
+    /// The elements of an array that are there.
+    fn elements(&self, array: &FixedSizeListArray) -> Vec<Float32Array> {
+        let all = array.values().as_primitive::<Float32Type>();
+        let (mut found, mut from) = (Vec::new(), 0);
+        while from < array.len() {
+            let is_null = array.is_null(from);
+            let alike = (from..array.len()).take_while(|row| array.is_null(*row) == is_null).count();
+            if !is_null {
+                let some = all.slice(from * self.length, alike * self.length);
+                found.push(if some.null_count() > 0 {
+                    Float32Array::from_iter_values(some.iter().flatten())
+                } else {
+                    some
+                });
+            }
+            from += alike;
+        }
+        found
+    }
+}
+
+/// Rows of a page of vectors, decompressed, where its levels and its values are as many as it says; `None` for any other page.
+pub(crate) fn rows_of_page(column: &ColumnDescPtr, page: &Page) -> Option<u64> {
+    let Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, .. } = page else {
+        return None;
+    };
+    if *encoding != Encoding::BYTE_STREAM_SPLIT || [*def_level_encoding, *rep_level_encoding] != [Encoding::RLE; 2] {
+        return None;
+    }
+    let (mut rest, levels) = (&buf[..], usize::try_from(*num_values).ok()?);
+    let present = u8::try_from(column.max_def_level()).ok()?;
+    let [rows, ..] = take_levels(&mut rest, 1, levels)?;
+    let definitions = take_levels(&mut rest, present, levels)?;
+    let values = *definitions.get(usize::from(present))?;
+    (Some(rest.len()) == values.checked_mul(PLANES)).then_some(rows as u64)
+}
+
+/// The pages of a column chunk, each given up when it was read.
+struct Pages {
+    pages: Mutex<VecDeque<Bytes>>,
+    bytes: u64,
+}
+
+impl Length for Pages {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for Pages {
+    type T = PagesReader;
+
+    /// Parquet reads a column chunk that is handed over once, from its start.
+    fn get_read(&self, start: u64) -> Result<PagesReader> {
+        let pages = std::mem::take(&mut *self.pages.lock().unwrap_or_else(PoisonError::into_inner));
+        match start {
+            0 => Ok(PagesReader(pages)),
+            _ => Err(ParquetError::General(format!("the pages of a column are asked for from byte {start}"))),
+        }
+    }
+
+    fn get_bytes(&self, start: u64, _: usize) -> Result<Bytes> {
+        Err(ParquetError::General(format!("a page of a column is asked for at byte {start}")))
+    }
+}
+
+struct PagesReader(VecDeque<Bytes>);
+
+impl Read for PagesReader {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        while self.0.front().is_some_and(|page| page.is_empty()) {
+            self.0.pop_front();
+        }
+        let Some(page) = self.0.front_mut() else { return Ok(0) };
+        let length = page.len().min(to.len());
+        page.split_to(length).copy_to_slice(to.get_mut(..length).unwrap_or_default());
+        Ok(length)
+    }
+}
+
+fn signed(value: u64) -> Result<i64> {
+    i64::try_from(value).map_err(|_| too_large("a column", value))
+}
+
+fn too_large(what: &str, size: impl std::fmt::Display) -> ParquetError {
+    ParquetError::General(format!("{what} of {size} is larger than Parquet can say"))
 }
 
 #[cfg(test)]
@@ -137,9 +373,9 @@ mod tests {
         let mut bytes = Vec::new();
         for from in (0..batch.num_rows()).step_by(slices) {
             file.write(&batch.slice(from, slices.min(batch.num_rows() - from))).unwrap();
-            bytes.extend(file.take());
+            bytes.extend(file.take().concat());
         }
-        bytes.extend(file.finish().unwrap().0);
+        bytes.extend(file.finish().unwrap().0.concat());
         bytes.into()
     }
 

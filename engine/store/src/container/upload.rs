@@ -24,20 +24,70 @@ pub const PART: usize = 8 * 1024 * 1024;
 /// Plain bytes that are sealed before the task yields.
 const STEP: usize = BATCH * CHUNK;
 
+/// Stored bytes that lie in one buffer: all buffers of an upload are of one size, so that the memory of one serves the next.
+const PIECE: usize = BATCH * SEALED_CHUNK;
+
 /// Seals plain bytes as they come. It holds back one whole chunk, since only more bytes tell that it is not the last.
 pub(super) struct Sealer {
     cipher: ObjectCipher,
     carry: Vec<u8>,
     chunk: u64,
-    /// Stored bytes not taken yet; begins with the header.
-    out: Vec<u8>,
+    out: Sealed,
+}
+
+/// Stored bytes that were not taken yet; they begin with the header.
+#[derive(Default)]
+struct Sealed {
+    pieces: VecDeque<Bytes>,
+    open: Vec<u8>,
+    /// Bytes of the pieces.
+    whole: usize,
+}
+
+impl Sealed {
+    fn len(&self) -> usize {
+        self.whole + self.open.len()
+    }
+
+    /// Where the next bytes go.
+    fn open(&mut self) -> &mut Vec<u8> {
+        if self.open.len() >= PIECE {
+            self.end_piece();
+        }
+        self.open.reserve_exact(if self.open.is_empty() { PIECE + SEALED_CHUNK } else { 0 });
+        &mut self.open
+    }
+
+    fn end_piece(&mut self) {
+        if !self.open.is_empty() {
+            self.whole += self.open.len();
+            self.pieces.push_back(std::mem::take(&mut self.open).into());
+        }
+    }
+
+    /// The first bytes, so many or all.
+    fn take(&mut self, length: usize) -> PutPayload {
+        self.end_piece();
+        let (mut taken, mut left) = (Vec::new(), length);
+        while left > 0
+            && let Some(mut piece) = self.pieces.pop_front()
+        {
+            if piece.len() > left {
+                self.pieces.push_front(piece.split_off(left));
+            }
+            left -= piece.len();
+            self.whole -= piece.len();
+            taken.push(piece);
+        }
+        taken.into_iter().collect()
+    }
 }
 
 impl Sealer {
     pub(super) fn new(cipher: ObjectCipher, capacity: usize) -> Self {
-        let mut out = Vec::with_capacity(capacity);
-        out.extend_from_slice(cipher.header());
-        Self { cipher, carry: Vec::new(), chunk: 0, out }
+        let mut open = Vec::with_capacity(capacity.min(PIECE + SEALED_CHUNK));
+        open.extend_from_slice(cipher.header());
+        Self { cipher, carry: Vec::new(), chunk: 0, out: Sealed { open, ..Sealed::default() } }
     }
 
     fn push(&mut self, mut data: &[u8]) -> Result<(), ContainerError> {
@@ -50,7 +100,7 @@ impl Sealer {
                 && let Some((chunk, more)) = data.split_at_checked(CHUNK)
                 && !more.is_empty()
             {
-                self.cipher.seal_chunk(self.chunk, false, chunk, &mut self.out)?;
+                self.cipher.seal_chunk(self.chunk, false, chunk, self.out.open())?;
                 self.chunk = self.chunk.saturating_add(1);
                 data = more;
                 continue;
@@ -64,7 +114,7 @@ impl Sealer {
     }
 
     fn seal(&mut self, last: bool) -> Result<(), ContainerError> {
-        self.cipher.seal_chunk(self.chunk, last, &self.carry, &mut self.out)?;
+        self.cipher.seal_chunk(self.chunk, last, &self.carry, self.out.open())?;
         self.chunk = self.chunk.saturating_add(1);
         self.carry.clear();
         Ok(())
@@ -82,7 +132,7 @@ pub(super) async fn seal_payload(cipher: ObjectCipher, payload: &PutPayload) -> 
         sealer.push(step)?;
     }
     sealer.seal(true)?;
-    Ok(Bytes::from(sealer.out).into())
+    Ok(sealer.out.take(usize::MAX))
 }
 
 /// A multipart upload of one container.
@@ -204,8 +254,8 @@ impl Pump {
         self.sealer.seal(true)?;
         self.sealed = true;
         self.begin_parts();
-        if !self.sealer.out.is_empty() {
-            let part = std::mem::take(&mut self.sealer.out);
+        if self.sealer.out.len() > 0 {
+            let part = self.sealer.out.take(PART);
             self.begin(part);
         }
         Ok(())
@@ -213,16 +263,13 @@ impl Pump {
 
     fn begin_parts(&mut self) {
         while self.sealer.out.len() >= PART {
-            let mut rest = self.sealer.out.split_off(PART);
-            // Where one part was filled another will be: its buffer is not moved as it grows.
-            rest.reserve_exact(PART + SEALED_CHUNK - rest.len().min(PART));
-            let part = std::mem::replace(&mut self.sealer.out, rest);
+            let part = self.sealer.out.take(PART);
             self.begin(part);
         }
     }
 
-    fn begin(&mut self, part: Vec<u8>) {
-        let upload = self.inner.put_part(Bytes::from(part).into());
+    fn begin(&mut self, part: PutPayload) {
+        let upload = self.inner.put_part(part);
         let stored = Arc::clone(&self.stored);
         self.begun = self.begun.saturating_add(1);
         let counted = async move {

@@ -18,6 +18,9 @@ use crate::container::HEADER;
 /// Bytes of a part of a multipart upload. An object that is not longer is one request.
 pub const PART_BYTES: usize = 8 << 20;
 
+/// Bytes that are handed to encryption at once, which cuts the parts by itself: what waits for it is held twice.
+const SEAL_BYTES: usize = 1 << 20;
+
 /// Parts that may be under way at once.
 const PARTS_IN_FLIGHT: usize = 2;
 
@@ -108,8 +111,8 @@ impl ObjectWriter {
     /// Appends bytes. Waits while two parts are under way.
     pub async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
         self.plain_bytes += bytes.len() as u64;
-        while self.pending_bytes + bytes.len() > PART_BYTES {
-            let now = bytes.split_to(PART_BYTES.saturating_sub(self.pending_bytes));
+        while self.pending_bytes + bytes.len() > self.most() {
+            let now = bytes.split_to(self.most().saturating_sub(self.pending_bytes));
             self.push(now);
             self.send_part().await?;
         }
@@ -144,6 +147,11 @@ impl ObjectWriter {
             Some(mut upload) => upload.abort().await,
             None => Ok(()),
         }
+    }
+
+    /// Bytes that wait for more at most.
+    fn most(&self) -> usize {
+        if self.encrypted && self.upload.is_some() { SEAL_BYTES } else { PART_BYTES }
     }
 
     fn push(&mut self, bytes: Bytes) {
