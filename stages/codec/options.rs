@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub struct ParquetOptions {
     /// Compression of the pages. Default: zstd.
     pub compression: PageCompression,
-    /// Compression level: zstd 1 to 22, gzip 0 to 9; the others have none. Default: zstd 3, and 1 for vectors; gzip 6.
+    /// Compression level: zstd 1 to 22, gzip 0 to 9; the others have none. Default: zstd 3, and 1 for ids and vectors; gzip 6.
     pub level: Option<u32>,
     /// Size of a row group before encoding, as Arrow bytes; it bounds the memory of the writer. Smaller where `memory` has no room for it.
     /// Default: 64MiB. Minimum: 1MiB.

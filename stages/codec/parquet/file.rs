@@ -36,7 +36,7 @@ struct RowGroup {
 
 /// The writer of one column of the table.
 enum Column {
-    Vectors(Vectors),
+    Vectors(Box<Vectors>),
     /// Any other, leaf by leaf.
     Leaves(Vec<ArrowColumnWriter>),
 }
@@ -133,7 +133,7 @@ impl RowGroup {
             let own: Vec<ArrowColumnWriter> = leaves.by_ref().take(leaves_of(field)).collect();
             let vectors = Vectors::of(field, &stored.column(at), options)?;
             at += own.len();
-            Ok(vectors.map_or(Column::Leaves(own), Column::Vectors))
+            Ok(vectors.map_or(Column::Leaves(own), |vectors| Column::Vectors(Box::new(vectors))))
         });
         Ok(Self { columns: columns.collect::<Result<_>>()?, bytes: 0, rows: 0 })
     }

@@ -6,7 +6,7 @@
 //! its encoded pages.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array};
@@ -31,8 +31,8 @@ const PAGE_BYTES: usize = 1 << 20;
 const PAGE_VECTORS: usize = 20_000;
 /// Bytes of an element, which are as many planes.
 const PLANES: usize = size_of::<f32>();
-/// Room for the header of a page.
-const PAGE_HEADER: usize = 64;
+/// The longest header of a page without statistics.
+const PAGE_HEADER: usize = 128;
 /// Where nobody chose a level: the planes of a vector's bytes are noise, or nearly constant. zstd's first level makes as much of them as the
 /// third, and twice as fast where it remembers few places (2 to the power of this) to compare with: in a plane of exponents everything of
 /// seven bytes was there before, which saves nothing that their frequencies alone would not.
@@ -49,6 +49,7 @@ pub(super) struct Vectors {
     /// What does not fill a page yet, and its vectors.
     open: Vec<FixedSizeListArray>,
     vectors: usize,
+    /// Headers and data of pages, in turn.
     pages: VecDeque<Bytes>,
     totals: Totals,
     offsets: OffsetIndexBuilder,
@@ -132,7 +133,7 @@ impl Vectors {
     ///
     /// # Errors
     /// The next column is another.
-    pub(super) fn write<W: io::Write + Send>(mut self, to: &mut SerializedRowGroupWriter<'_, W>) -> Result<()> {
+    pub(super) fn write<W: Write + Send>(mut self, to: &mut SerializedRowGroupWriter<'_, W>) -> Result<()> {
         self.end_page()?;
         let Totals { pages, rows, levels, compressed, uncompressed } = self.totals;
         let encodings = [Encoding::RLE, Encoding::BYTE_STREAM_SPLIT];
@@ -167,30 +168,29 @@ impl Vectors {
         let levels = self.levels(&vectors);
         self.planes(&vectors);
         let data = match &mut self.compressor {
-            Some(compressor) => compressor.compress(&self.plain)?,
-            None => self.plain.clone(),
+            Some(compressor) => Bytes::from(compressor.compress(&self.plain)?),
+            None => Bytes::copy_from_slice(&self.plain),
         };
         let page = Page::DataPage {
-            buf: data.into(),
+            buf: data.clone(),
             num_values: u32::try_from(levels).map_err(|_| too_large("a page", levels))?,
             encoding: Encoding::BYTE_STREAM_SPLIT,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let page = CompressedPage::new(page, self.plain.len());
-        let mut stored = TrackedWrite::new(Vec::with_capacity(page.compressed_size() + PAGE_HEADER));
-        let written = SerializedPageWriter::new(&mut stored).write_page(page)?;
-        let stored = Bytes::from(stored.into_inner()?);
-        let size = i32::try_from(stored.len()).map_err(|_| too_large("a page", stored.len()))?;
+        let mut front = TrackedWrite::new(Front::default());
+        let written = SerializedPageWriter::new(&mut front).write_page(CompressedPage::new(page, self.plain.len()))?;
+        let (header, size) = (front.into_inner()?.before(&data)?, written.bytes_written);
         self.offsets.append_row_count(signed(rows as u64)?);
-        self.offsets.append_offset_and_size(signed(self.totals.compressed)?, size);
+        let stored = i32::try_from(size).map_err(|_| too_large("a page", size))?;
+        self.offsets.append_offset_and_size(signed(self.totals.compressed)?, stored);
         self.totals.pages += 1;
         self.totals.rows += rows as u64;
         self.totals.levels += levels as u64;
-        self.totals.compressed += stored.len() as u64;
+        self.totals.compressed += size;
         self.totals.uncompressed += written.uncompressed_size as u64;
-        self.pages.push_back(stored);
+        self.pages.extend([header, data]);
         Ok(())
     }
 
@@ -277,6 +277,38 @@ pub(crate) fn rows_of_page(column: &ColumnDescPtr, page: &Page) -> Option<u64> {
     let definitions = take_levels(&mut rest, present, levels)?;
     let values = *definitions.get(usize::from(present))?;
     (Some(rest.len()) == values.checked_mul(PLANES)).then_some(rows as u64)
+}
+
+/// Takes what a page begins with, its header, and nothing more: what follows is there already, and stays where it is.
+#[derive(Default)]
+struct Front {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Front {
+    /// What was written before `data`, which was written last.
+    fn before(mut self, data: &[u8]) -> Result<Bytes> {
+        let length = self.written.saturating_sub(data.len());
+        if length > self.bytes.len() {
+            return Err(too_large("the header of a page", length));
+        }
+        self.bytes.truncate(length);
+        Ok(self.bytes.into())
+    }
+}
+
+impl Write for Front {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = PAGE_HEADER - self.bytes.len();
+        self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        self.written += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The pages of a column chunk, each given up when it was read.
