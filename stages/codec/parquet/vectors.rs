@@ -167,10 +167,15 @@ impl Vectors {
         self.plain.clear();
         let levels = self.levels(&vectors);
         self.planes(&vectors);
-        let data = match &mut self.compressor {
-            Some(compressor) => Bytes::from(compressor.compress(&self.plain)?),
-            None => Bytes::copy_from_slice(&self.plain),
+        let mut data = match &mut self.compressor {
+            Some(compressor) => compressor.compress(&self.plain)?,
+            None => self.plain.clone(),
         };
+        // There was room for all of it: what became much less must not hold that.
+        if data.len() < data.capacity() / 2 {
+            data.shrink_to_fit();
+        }
+        let data = Bytes::from(data);
         let page = Page::DataPage {
             buf: data.clone(),
             num_values: u32::try_from(levels).map_err(|_| too_large("a page", levels))?,
