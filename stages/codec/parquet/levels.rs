@@ -7,7 +7,7 @@ const GROUP: usize = 8;
 const LEVELS: usize = 4;
 
 /// How often each level occurs.
-pub(in crate::codec) type Histogram = [usize; LEVELS];
+pub(super) type Histogram = [usize; LEVELS];
 
 /// Levels that are written, run by run.
 pub(super) struct Levels {
@@ -69,7 +69,7 @@ impl Levels {
     /// Packs the group if it is full.
     fn pack(&mut self) {
         if self.group.len() == GROUP {
-            let shifted = self.group.iter().rev().fold(0_u32, |bits, level| bits << self.bits | u32::from(*level));
+            let shifted = self.group.iter().rev().fold(0_u32, |bits, level| (bits << self.bits) | u32::from(*level));
             self.packed.extend(shifted.to_le_bytes().iter().take(self.bits as usize));
             self.group.clear();
         }
@@ -78,19 +78,58 @@ impl Levels {
     fn end_packed(&mut self) {
         let groups = self.packed.len() / self.bits as usize;
         if groups > 0 {
-            varint(groups << 1 | 1, &mut self.encoded);
+            varint((groups << 1) | 1, &mut self.encoded);
             self.encoded.append(&mut self.packed);
         }
     }
 }
 
-/// Takes levels up to `max` from the front of a page, `total` of them; `None` where they are not that.
-pub(in crate::codec) fn take_levels(page: &mut &[u8], max: u8, total: usize) -> Option<Histogram> {
+/// Takes levels up to `max` from the front of a page, `total` of them, and says how often each occurs; `None` where they are not that.
+pub(super) fn take_levels(page: &mut &[u8], max: u8, total: usize) -> Option<Histogram> {
+    let mut found = Histogram::default();
+    take_runs(page, max, total, |level, times| {
+        *found.get_mut(usize::from(level))? += times;
+        Some(())
+    })?;
+    Some(found)
+}
+
+/// Takes the repetition levels of vectors from the front of a page: how many rows there are, and how many of them are one level alone. `None`
+/// where a row is neither that nor a vector of `length`, or where the page begins within a row.
+pub(super) fn take_vectors(page: &mut &[u8], length: usize, total: usize) -> Option<(usize, usize)> {
+    let (mut rows, mut alone, mut open) = (0, 0, 0);
+    let mut close = |levels: usize| {
+        alone += usize::from(levels == 1);
+        (levels == 1 || levels == length).then_some(())
+    };
+    take_runs(page, 1, total, |level, times| {
+        if level > 0 {
+            open = if open > 0 { open + times } else { return None };
+            return Some(());
+        }
+        if open > 0 {
+            close(open)?;
+        }
+        (1..times).try_for_each(|_| close(1))?;
+        (rows, open) = (rows + times, 1);
+        Some(())
+    })?;
+    if open > 0 {
+        close(open)?;
+    }
+    Some((rows, alone))
+}
+
+/// Takes levels from the front of a page, run by run.
+fn take_runs(page: &mut &[u8], max: u8, total: usize, mut each: impl FnMut(u8, usize) -> Option<()>) -> Option<()> {
     let (length, rest) = page.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
     let mut encoded = rest.get(..length)?;
     *page = rest.get(length..)?;
-    let (bits, mut left, mut found) = (bits_of(max), total, Histogram::default());
+    let (bits, mut left) = (bits_of(max), total);
+    if usize::from(max) >= LEVELS {
+        return None;
+    }
     while left > 0 {
         let header = take_varint(&mut encoded)?;
         let count = header >> 1;
@@ -98,24 +137,21 @@ pub(in crate::codec) fn take_levels(page: &mut &[u8], max: u8, total: usize) -> 
             let (level, rest) = encoded.split_first()?;
             encoded = rest;
             left = left.checked_sub(count).filter(|_| count > 0 && *level <= max)?;
-            *found.get_mut(usize::from(*level))? += count;
+            each(*level, count)?;
             continue;
         }
-        let packed = encoded.get(..count.checked_mul(bits as usize)?)?;
+        let packed = encoded.get(..count.checked_mul(bits as usize)?).filter(|packed| !packed.is_empty())?;
         encoded = encoded.get(packed.len()..)?;
         for group in packed.chunks_exact(bits as usize) {
-            let shifted = group.iter().rev().fold(0_u32, |shifted, byte| shifted << 8 | u32::from(*byte));
+            let shifted = group.iter().rev().fold(0_u32, |shifted, byte| (shifted << 8) | u32::from(*byte));
             for index in 0..left.min(GROUP) as u32 {
-                let level = shifted >> (index * bits) & ((1 << bits) - 1);
-                *found.get_mut(level as usize).filter(|_| level <= u32::from(max))? += 1;
+                let level = ((shifted >> (index * bits)) & ((1 << bits) - 1)) as u8;
+                each(level, 1).filter(|()| level <= max)?;
             }
             left = left.saturating_sub(GROUP);
         }
-        if packed.is_empty() {
-            return None;
-        }
     }
-    encoded.is_empty().then_some(found)
+    encoded.is_empty().then_some(())
 }
 
 /// Bits of a level of at most `max`.
@@ -186,6 +222,24 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_vectors_of_one_length_or_one_level() {
+        let vectors = |runs: &[(u8, usize)], length| {
+            let total = runs.iter().map(|(_, times)| times).sum();
+            take_vectors(&mut &encoded(runs, 1)[..], length, total)
+        };
+        assert_eq!(vectors(&[(0, 1), (1, 383), (0, 1), (1, 383)], 384), Some((2, 0)));
+        // Two that are absent before one that is there.
+        assert_eq!(vectors(&[(0, 3), (1, 4)], 5), Some((3, 2)));
+        assert_eq!(vectors(&[(0, 20)], 1), Some((20, 20)));
+        assert_eq!(vectors(&[], 1), Some((0, 0)));
+        // One more and one less are as many together.
+        assert_eq!(vectors(&[(0, 1), (1, 384), (0, 1), (1, 382)], 384), None);
+        assert_eq!(vectors(&[(1, 1), (0, 1), (1, 382)], 384), None);
+        assert_eq!(vectors(&[(0, 1), (1, 382)], 384), None);
+        assert_eq!(vectors(&[(0, 1), (1, 3), (0, 2), (1, 2)], 4), None);
+    }
+
+    #[test]
     fn levels_that_are_damaged_are_not_counted() {
         let page = encoded(&[(0, 1), (1, 383), (0, 1), (1, 20)], 1);
         let count = |page: &[u8], total| take_levels(&mut &page[..], 1, total);
@@ -205,6 +259,7 @@ mod tests {
             }
         }
         assert_eq!(take_levels(&mut &encoded(&[(3, 9)], 3)[..], 2, 9), None);
+        assert_eq!(take_levels(&mut &encoded(&[(3, 9)], 3)[..], 17, 9), None);
         assert_eq!(
             take_levels(&mut &[10, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..], 1, 9),
             None

@@ -9,4 +9,4 @@ mod vectors;
 pub(super) use file::{ParquetFile, batch_bytes};
 pub(super) use properties::unsupported;
 pub use properties::writer_properties;
-pub(crate) use vectors::rows_of_page;
+pub(crate) use vectors::VectorPage;

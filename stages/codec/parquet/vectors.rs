@@ -3,7 +3,7 @@
 //! The way for all types (`ArrowColumnWriter`) makes an index of 8 bytes for each element, gathers the elements by it, finds out element
 //! by element where a vector begins, and copies each element twice before it is compressed. Of vectors that is known beforehand, so their
 //! pages are made here: levels as runs, the bytes of the elements by plane (`BYTE_STREAM_SPLIT`), compressed. What is held of a row group is
-//! its encoded pages.
+//! its encoded pages. Pages that somebody wants in gzip, LZ4 or Snappy go the way for all types.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -24,7 +24,7 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
 use super::super::options::{PageCompression, ParquetOptions};
-use super::levels::{Levels, take_levels};
+use super::levels::{Levels, take_levels, take_vectors};
 
 /// Elements of a page in bytes, and its vectors, at most: what Parquet writers agree on.
 const PAGE_BYTES: usize = 1 << 20;
@@ -42,15 +42,19 @@ const HASH_LOG: u32 = 8;
 pub(super) struct Vectors {
     column: ColumnDescPtr,
     length: usize,
-    /// Levels of an element that is there: one for the list, and one for each of vector and element that may be absent.
+    /// Levels of an element that is there.
     present: u8,
     compression: Compression,
     compressor: Option<Compressor<'static>>,
+    /// Bytes that it works with.
+    context: usize,
     /// What does not fill a page yet, and its vectors.
     open: Vec<FixedSizeListArray>,
     vectors: usize,
     /// Headers and data of pages, in turn.
     pages: VecDeque<Bytes>,
+    /// Bytes that they take in memory.
+    held: usize,
     totals: Totals,
     offsets: OffsetIndexBuilder,
     /// The page that is made, before compression: kept for its memory.
@@ -75,7 +79,10 @@ impl Vectors {
     pub(super) fn of(field: &Field, column: &ColumnDescPtr, options: &ParquetOptions) -> Result<Option<Self>> {
         let DataType::FixedSizeList(item, length) = field.data_type() else { return Ok(None) };
         let length = usize::try_from(*length).unwrap_or_default();
-        if length == 0 || *item.data_type() != DataType::Float32 || column.physical_type() != Type::FLOAT {
+        // Levels of an element that is there: one for the list, and one for each of vector and element that may be absent.
+        let present = 1 + u8::from(field.is_nullable()) + u8::from(item.is_nullable());
+        let described = (column.physical_type(), column.max_rep_level(), column.max_def_level());
+        if length == 0 || *item.data_type() != DataType::Float32 || described != (Type::FLOAT, 1, i16::from(present)) {
             return Ok(None);
         }
         let (compression, compressor) = match (options.compression, options.level) {
@@ -93,12 +100,14 @@ impl Vectors {
         Ok(Some(Self {
             column: ColumnDescPtr::clone(column),
             length,
-            present: 1 + u8::from(field.is_nullable()) + u8::from(item.is_nullable()),
+            present,
             compression,
             compressor,
+            context: 0,
             open: Vec::new(),
             vectors: 0,
             pages: VecDeque::new(),
+            held: 0,
             totals: Totals::default(),
             offsets: OffsetIndexBuilder::new(),
             plain: Vec::new(),
@@ -124,9 +133,10 @@ impl Vectors {
         Ok(())
     }
 
-    /// Bytes that are held: pages, and elements that are in none yet.
+    /// Bytes that are held: pages, batches of which some is in no page yet, and what zstd works with.
     pub(super) fn bytes(&self) -> usize {
-        self.pages.iter().map(Bytes::len).sum::<usize>() + self.vectors * self.length * PLANES
+        let open: usize = self.open.iter().map(|array| array.values().get_buffer_memory_size()).sum();
+        self.held + open + self.plain.capacity() + self.context
     }
 
     /// Writes all of them as the next column chunk.
@@ -168,13 +178,18 @@ impl Vectors {
         let levels = self.levels(&vectors);
         self.planes(&vectors);
         let mut data = match &mut self.compressor {
-            Some(compressor) => compressor.compress(&self.plain)?,
+            Some(compressor) => {
+                let data = compressor.compress(&self.plain)?;
+                self.context = compressor.context_mut().sizeof();
+                data
+            }
             None => self.plain.clone(),
         };
         // There was room for all of it: what became much less must not hold that.
         if data.len() < data.capacity() / 2 {
             data.shrink_to_fit();
         }
+        self.held += data.capacity() + PAGE_HEADER;
         let data = Bytes::from(data);
         let page = Page::DataPage {
             buf: data.clone(),
@@ -268,20 +283,35 @@ impl Vectors {
     }
 }
 
-/// Rows of a page of vectors, decompressed, where its levels and its values are as many as it says; `None` for any other page.
-pub(crate) fn rows_of_page(column: &ColumnDescPtr, page: &Page) -> Option<u64> {
-    let Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, .. } = page else {
-        return None;
-    };
-    if *encoding != Encoding::BYTE_STREAM_SPLIT || [*def_level_encoding, *rep_level_encoding] != [Encoding::RLE; 2] {
-        return None;
+/// What a page of vectors holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VectorPage {
+    /// Vectors, those that are absent among them.
+    pub rows: u64,
+    /// Levels, which is what Parquet counts as values.
+    pub levels: u64,
+}
+
+impl VectorPage {
+    /// A page of vectors of so many elements, decompressed, where its rows are vectors of that length or absent, and its elements as many as
+    /// its levels say; `None` for any other page.
+    pub(crate) fn of(column: &ColumnDescPtr, length: usize, page: &Page) -> Option<Self> {
+        let Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, .. } = page else {
+            return None;
+        };
+        let run_lengths = [*def_level_encoding, *rep_level_encoding] == [Encoding::RLE; 2];
+        if *encoding != Encoding::BYTE_STREAM_SPLIT || !run_lengths {
+            return None;
+        }
+        let (mut rest, levels) = (&buf[..], usize::try_from(*num_values).ok()?);
+        let present = u8::try_from(column.max_def_level()).ok()?;
+        let (rows, alone) = take_vectors(&mut rest, length, levels)?;
+        let definitions = take_levels(&mut rest, present, levels)?;
+        let (absent, values) = (definitions.first()?, *definitions.get(usize::from(present))?);
+        let all_there = Some(rest.len()) == values.checked_mul(PLANES);
+        let as_absent = length == 1 || alone == *absent;
+        (all_there && as_absent).then_some(Self { rows: rows as u64, levels: levels as u64 })
     }
-    let (mut rest, levels) = (&buf[..], usize::try_from(*num_values).ok()?);
-    let present = u8::try_from(column.max_def_level()).ok()?;
-    let [rows, ..] = take_levels(&mut rest, 1, levels)?;
-    let definitions = take_levels(&mut rest, present, levels)?;
-    let values = *definitions.get(usize::from(present))?;
-    (Some(rest.len()) == values.checked_mul(PLANES)).then_some(rows as u64)
 }
 
 /// Takes what a page begins with, its header, and nothing more: what follows is there already, and stays where it is.
@@ -375,7 +405,10 @@ mod tests {
     use arrow::compute::concat_batches;
     use arrow::datatypes::Schema;
     use bytes::Bytes;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::arrow::arrow_reader::{
+        ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+    };
+    use parquet::file::metadata::PageIndexPolicy;
 
     use super::super::super::encode::BatchWriter;
     use super::super::super::options::ParquetOptions;
@@ -419,10 +452,15 @@ mod tests {
     #[test]
     fn vectors_come_back_whatever_they_lack() {
         let small = ParquetOptions { max_rows: 100, ..ParquetOptions::default() };
+        let plain = ParquetOptions { compression: PageCompression::None, ..ParquetOptions::default() };
+        let high = ParquetOptions { level: Some(19), ..ParquetOptions::default() };
         for (may_lack, may_have_nulls) in [(false, false), (true, false), (false, true), (true, true)] {
-            for (rows, length) in [(1, 1), (250, 3), (40, 20_000), (0, 4)] {
+            for (rows, length) in
+                [(1, 1), (9, 1), (20_001, 1), (1_000, 2), (250, 3), (8, 7), (9, 8), (7, 9), (40, 20_000), (0, 4)]
+            {
                 let batch = batch(rows, length, may_lack, may_have_nulls);
-                for (options, slices) in [(&ParquetOptions::default(), 1_000), (&small, 7)] {
+                for (options, slices) in [(&ParquetOptions::default(), 1_000), (&small, 7), (&plain, 300), (&high, 77)]
+                {
                     let bytes = written(&batch, options, slices);
                     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
                     let found: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
@@ -430,6 +468,21 @@ mod tests {
                     assert_eq!(found, batch, "{rows} x {length}, {may_lack}, {may_have_nulls}, {slices}");
                 }
             }
+        }
+    }
+
+    /// A row of a page is found by the number of the page's first row.
+    #[test]
+    fn rows_are_found_by_the_places_of_pages() {
+        let batch = batch(20_001, 100, true, false);
+        let bytes = written(&batch, &ParquetOptions::default(), 3_000);
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+        for row in [0, 2_620, 2_621, 2_622, 9_999, 20_000] {
+            let selection = RowSelection::from(vec![RowSelector::skip(row), RowSelector::select(1)]);
+            let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options.clone()).unwrap();
+            let found: Vec<RecordBatch> =
+                reader.with_row_selection(selection).build().unwrap().map(Result::unwrap).collect();
+            assert_eq!(found, [batch.slice(row, 1)], "{row}");
         }
     }
 }

@@ -3,6 +3,7 @@
 mod commit;
 mod open;
 mod read_back;
+mod vector_pages;
 mod writer;
 
 use std::sync::Arc;

@@ -1,30 +1,25 @@
 //! Reads a Parquet object back from its store and decodes all of it: every page decompressed, every level and every value decoded, and the
 //! rows of each column counted. Arrow arrays are not built: what they would add is memory and time, not proof.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use bytes::{Buf, Bytes, BytesMut, buf::Reader};
 use futures::{Stream, TryStreamExt};
 use object_store::path::Path;
 use parquet::arrow::parquet_to_arrow_schema;
-use parquet::basic::{Encoding, Type};
-use parquet::column::page::PageReader;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
-use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
-use parquet::schema::types::ColumnDescPtr;
 use restow_core::record::batch_rows;
 use restow_core::{EngineError, ExitClass, Result};
 
-use crate::codec::rows_of_page;
+use super::vector_pages::Vectors;
 
 /// Rows of a Parquet object that was just written with this schema, as its plain bytes tell from the first to the last.
 ///
@@ -52,14 +47,13 @@ pub(super) async fn rows_of(
             let nowhere = |range: &Range<u64>, end: u64| {
                 wrong(format!("column {name:?} at {range:?}, which is no place behind byte {end} of it"))
             };
-            let found = if let Some(pages) = pages_of_vectors(footer, at, column_at) {
-                let mut vectors = Vectors::of(group, column, pages)?;
+            let found = if let Some(mut vectors) = Vectors::of(footer, at, column_at, schema)? {
                 while let Some(range) = vectors.next() {
                     let bytes = plain.cut(&range).await?.ok_or_else(|| nowhere(&range, plain.at))?;
                     vectors.count(Chunk { bytes, range })?;
                     tokio::task::yield_now().await;
                 }
-                vectors.rows
+                vectors.finish()?
             } else {
                 let range = range_of(column);
                 let bytes = plain.cut(&range).await?.ok_or_else(|| nowhere(&range, plain.at))?;
@@ -136,7 +130,7 @@ fn other_columns(footer: &ParquetMetaData, schema: &SchemaRef) -> Result<Option<
     }))
 }
 
-fn range_of(column: &ColumnChunkMetaData) -> Range<u64> {
+pub(super) fn range_of(column: &ColumnChunkMetaData) -> Range<u64> {
     let (start, length) = column.byte_range();
     start..start.saturating_add(length)
 }
@@ -162,89 +156,6 @@ async fn column_rows(
     }
 }
 
-/// The pages of a column of vectors, where they are all of it: their elements are bytes by plane, which are numbers whatever they are.
-fn pages_of_vectors(footer: &ParquetMetaData, group: usize, column: usize) -> Option<Vec<PageLocation>> {
-    let locations = footer.offset_index()?.get(group)?.get(column)?.page_locations();
-    let column = footer.row_groups().get(group)?.columns().get(column)?;
-    let described = column.column_descr();
-    let of_vectors = described.physical_type() == Type::FLOAT
-        && described.max_rep_level() == 1
-        && described.max_def_level() <= 3
-        && column.dictionary_page_offset().is_none()
-        && column.encodings().all(|encoding| matches!(encoding, Encoding::RLE | Encoding::BYTE_STREAM_SPLIT));
-    let Range { start, end } = range_of(column);
-    let behind = locations.iter().try_fold(start, |at, page| {
-        let range = range_of_page(page)?;
-        (range.start == at && range.end > at).then_some(range.end)
-    });
-    (of_vectors && behind == Some(end)).then(|| locations.clone())
-}
-
-fn range_of_page(page: &PageLocation) -> Option<Range<u64>> {
-    let (start, length) = (u64::try_from(page.offset).ok()?, u64::try_from(page.compressed_page_size).ok()?);
-    Some(start..start.checked_add(length)?)
-}
-
-/// A column of vectors, page by page: each decompressed, all its levels decoded, and as many elements there as these say.
-struct Vectors {
-    column: ColumnDescPtr,
-    pages: VecDeque<PageLocation>,
-    page: Arc<OnePage>,
-    reader: SerializedPageReader<OnePage>,
-    rows: u64,
-}
-
-impl Vectors {
-    fn of(group: &RowGroupMetaData, column: &ColumnChunkMetaData, pages: Vec<PageLocation>) -> Result<Self> {
-        let rows = usize::try_from(group.num_rows()).unwrap_or(usize::MAX);
-        let page = Arc::new(OnePage(Mutex::new(Chunk { bytes: Bytes::new(), range: 0..0 })));
-        let reader = SerializedPageReader::new(Arc::clone(&page), column, rows, Some(pages.clone()))?;
-        Ok(Self { column: column.column_descr_ptr(), pages: pages.into(), page, reader, rows: 0 })
-    }
-
-    /// Where the next page is.
-    fn next(&mut self) -> Option<Range<u64>> {
-        range_of_page(&self.pages.pop_front()?)
-    }
-
-    fn count(&mut self, page: Chunk) -> Result<()> {
-        *self.page.lock() = page;
-        let page = self.reader.get_next_page()?;
-        let rows = page.and_then(|page| rows_of_page(&self.column, &page)).ok_or_else(|| {
-            ParquetError::General(format!("a page of {} holds other elements than its levels say", self.column.path()))
-        })?;
-        self.rows += rows;
-        Ok(())
-    }
-}
-
-/// The page that is decoded, for a reader that asks for one after the other.
-struct OnePage(Mutex<Chunk>);
-
-impl OnePage {
-    fn lock(&self) -> MutexGuard<'_, Chunk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Length for OnePage {
-    fn len(&self) -> u64 {
-        self.lock().len()
-    }
-}
-
-impl ChunkReader for OnePage {
-    type T = Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        self.lock().get_read(start)
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        self.lock().get_bytes(start, length)
-    }
-}
-
 /// Decodes so many rows at a time into the same buffers, and lets others work in between.
 async fn decoded<T: DataType>(mut reader: ColumnReaderImpl<T>, at_once: usize) -> Result<u64> {
     let (mut definitions, mut repetitions, mut values) = (Vec::new(), Vec::new(), Vec::new());
@@ -264,9 +175,9 @@ async fn decoded<T: DataType>(mut reader: ColumnReaderImpl<T>, at_once: usize) -
 }
 
 /// The bytes of a column, at their place in the file.
-struct Chunk {
-    bytes: Bytes,
-    range: Range<u64>,
+pub(super) struct Chunk {
+    pub(super) bytes: Bytes,
+    pub(super) range: Range<u64>,
 }
 
 impl Chunk {
@@ -301,15 +212,19 @@ impl ChunkReader for Chunk {
 #[cfg(test)]
 mod tests {
     use arrow::array::{ArrayRef, FixedSizeListArray, Int64Array, ListArray, RecordBatch, StringArray};
+    use arrow::compute::concat_batches;
     use arrow::datatypes::{DataType, Field, Float32Type, Int64Type, Schema};
     use futures::stream;
     use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
     use parquet::file::properties::WriterProperties;
 
     use crate::codec::{Codec, MemoryOutput, ParquetOptions};
 
     use super::*;
+
+    const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
     fn batch(rows: usize) -> RecordBatch {
         let vectors = (0..rows).map(|row| (row % 3 > 0).then_some([Some(row as f32), None, Some(1.0)]));
@@ -364,22 +279,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_vector_is_counted_and_a_damaged_one_is_seen() {
+    async fn every_vector_is_counted_and_a_damaged_page_is_seen() {
         let batch = batch(1_001);
-        let bytes = encoded(&batch).await;
-        assert_eq!(rows(bytes.clone(), 1_000, &batch.schema()).await.unwrap(), 1_001);
+        let (bytes, schema) = (encoded(&batch).await, batch.schema());
+        assert_eq!(rows(bytes.clone(), 1_000, &schema).await.unwrap(), 1_001);
         let footer = footer(&bytes.clone().into());
-        let column = footer.row_group(1).column(2);
-        assert!(pages_of_vectors(&footer, 1, 2).is_some(), "{:?}", column.column_path());
-        let (start, length) = column.byte_range();
+        assert!(Vectors::of(&footer, 1, 2, &schema).unwrap().is_some());
+        assert!(Vectors::of(&footer, 1, 1, &schema).unwrap().is_none());
+        let (start, length) = footer.row_group(1).column(2).byte_range();
         let mut seen = 0;
         for at in start..start + length {
             let mut other = bytes.clone();
             other[at as usize] ^= 0x10;
-            seen += u64::from(rows(other, 1_000, &batch.schema()).await.is_err());
+            seen += u64::from(rows(other, 1_000, &schema).await.is_err());
         }
         // What is left are elements that are other numbers: the digest and the cipher see those.
         assert!(seen > 50 && seen < length, "{seen} of {length}");
+    }
+
+    /// Whatever passes is read as it was by one who goes from header to header.
+    #[tokio::test]
+    async fn every_value_of_a_pages_header_is_looked_at() {
+        let batch = batch(1_001);
+        let (bytes, schema) = (encoded(&batch).await, batch.schema());
+        let (start, length) = footer(&bytes.clone().into()).row_group(1).column(2).byte_range();
+        let column = &bytes[start as usize..(start + length) as usize];
+        let header = column.windows(4).position(|four| four == ZSTD_MAGIC).unwrap();
+        let mut seen = 0;
+        for (at, bit) in (0..header).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut other = bytes.clone();
+            other[start as usize + at] ^= 1 << bit;
+            if rows(other.clone(), 1_000, &schema).await.is_err() {
+                seen += 1;
+                continue;
+            }
+            // The types of fields are read over, here as there.
+            let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(other)).unwrap().build().unwrap();
+            let found: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+            assert_eq!(concat_batches(&schema, &found).unwrap(), batch, "bit {bit} of byte {at}");
+        }
+        assert!(seen > 8 * header / 2, "{seen} bits of {header} bytes");
     }
 
     #[tokio::test]

@@ -56,6 +56,30 @@ async fn multipart_parts_are_equal_whatever_the_caller_gives() {
     }
 }
 
+/// Objects that end just before, at and behind the end of a part.
+#[tokio::test]
+async fn parts_end_where_the_object_does() {
+    // So many plain bytes are two parts, sealed.
+    let two_parts = 16_773_040;
+    assert_eq!(stored_len(two_parts) as usize, 2 * PART);
+    for (plain, last) in [(two_parts - 1, PART - 1), (two_parts, PART), (two_parts + 1, 1)] {
+        for piece in [65_535, 65_536, 1 << 20] {
+            let spy = Arc::new(Spy::default());
+            let store = over(spy.clone());
+            let bytes = pattern(plain as usize);
+            let mut upload = store.put_multipart(&Path::from("x")).await.unwrap();
+            for piece in bytes.chunks(piece) {
+                upload.put_part(piece.to_vec().into()).await.unwrap();
+            }
+            upload.complete().await.unwrap();
+            let parts = spy.parts();
+            assert_eq!((parts.last(), parts.iter().sum::<usize>()), (Some(&last), stored_len(plain) as usize));
+            assert!(parts.iter().rev().skip(1).all(|part| *part == PART), "{plain} {piece} {parts:?}");
+            assert_eq!(read(&store, "x").await.unwrap(), bytes, "{plain} {piece}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_upload_with_a_failed_part_cannot_be_completed() {
     let spy = Arc::new(Spy::default());
