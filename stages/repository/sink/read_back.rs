@@ -1,5 +1,6 @@
 //! Reads a Parquet object back from its store and decodes all of it: every page decompressed, every level and every value decoded, and the
-//! rows of each column counted. Arrow arrays are not built: what they would add is memory and time, not proof.
+//! rows of each column counted. Arrow arrays are not built: what they would add is memory and time, not proof. Elements of vectors are numbers
+//! whatever their bytes are, so of these the bytes are counted ([`super::vector_pages`]).
 
 use std::ops::Range;
 use std::pin::{Pin, pin};
