@@ -20,7 +20,7 @@ use super::address::{Address, addresses_of};
 /// The name of the component.
 pub(super) const NAME: &str = "weaviate";
 /// What a page of objects should hold, in bytes.
-const PAGE_BYTES: u64 = 4 << 20;
+const PAGE_BYTES: u64 = 2 << 20;
 
 /// A Weaviate server or cluster.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -82,7 +82,7 @@ pub(super) struct SourceOptions {
     /// reads every object and filters here. Filters on ids and tenants need no index. With `consistency: settled` whole ranges are read.
     #[serde(default)]
     pub inverted_index: InvertedIndex,
-    /// What a page of objects should hold. Smaller pages take longer and need less memory. Default: 4MiB.
+    /// What a page of objects should hold. Smaller pages take longer and need less memory. Default: 2MiB.
     #[serde(default = "page_bytes")]
     pub page_bytes: ByteSize,
 }

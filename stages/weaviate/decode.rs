@@ -51,11 +51,25 @@ pub fn id_of(result: &SearchResult) -> Option<String> {
     }
 }
 
+/// The id of a result as a number.
+pub fn number_of(result: &SearchResult) -> Option<u128> {
+    let metadata = result.metadata.as_ref()?;
+    match <[u8; 16]>::try_from(metadata.id_as_bytes.as_ref()) {
+        Ok(bytes) => Some(u128::from_be_bytes(bytes)),
+        Err(_) => uuid::Uuid::try_parse_ascii(&metadata.id).ok().map(|id| id.as_u128()),
+    }
+}
+
 /// The row of a result.
 ///
 /// # Errors
 /// A value does not fit its column; says which.
-pub fn of_grpc(columns: &[Column], result: &mut SearchResult, id: &str, tenant: &str) -> Result<Vec<Cell>, String> {
+pub fn of_grpc(
+    columns: &[Column],
+    result: &mut SearchResult,
+    mut id: String,
+    tenant: &str,
+) -> Result<Vec<Cell>, String> {
     let metadata = result.metadata.get_or_insert_default();
     let mut properties = result.properties.take().and_then(|p| p.non_ref_props).unwrap_or_default().fields;
     properties.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -63,7 +77,7 @@ pub fn of_grpc(columns: &[Column], result: &mut SearchResult, id: &str, tenant: 
     let mut cells = Vec::with_capacity(columns.len());
     for column in columns {
         cells.push(match &column.content {
-            Content::Id => Cell::Text(id.to_owned()),
+            Content::Id => Cell::Text(std::mem::take(&mut id)),
             Content::Tenant => Cell::Text(tenant.to_owned()),
             Content::Created => Cell::Moment(metadata.creation_time_unix),
             Content::Updated => Cell::Moment(metadata.last_update_time_unix),
@@ -404,4 +418,29 @@ fn shortened(text: &str) -> String {
 pub fn reject(class: &str, tenant: &str, id: &str, reason: String, row: Option<String>) -> Reject {
     let place = if tenant.is_empty() { format!("{class}/{id}") } else { format!("{class}/{tenant}/{id}") };
     Reject { place, reason, row }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Servers give ids as bytes, older ones only as text.
+    #[test]
+    fn an_id_is_the_same_as_bytes_as_text_and_as_a_number() {
+        let (text, number) = ("00053beb-c32a-4b1c-8d00-0000000000ff", 0x0005_3beb_c32a_4b1c_8d00_0000_0000_00ff_u128);
+        let of = |id: &'static str, bytes: Vec<u8>| SearchResult {
+            metadata: Some(proto::MetadataResult {
+                id: id.into(),
+                id_as_bytes: bytes.into(),
+                ..proto::MetadataResult::default()
+            }),
+            ..SearchResult::default()
+        };
+        for result in [of("", number.to_be_bytes().to_vec()), of(text, Vec::new())] {
+            assert_eq!((id_of(&result).as_deref(), number_of(&result)), (Some(text), Some(number)));
+        }
+        for result in [of("", Vec::new()), of("no id", Vec::new()), of("", vec![1; 15]), SearchResult::default()] {
+            assert_eq!(number_of(&result), None, "{result:?}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::future::{try_join, try_join_all};
 use futures::{StreamExt, TryStreamExt, stream};
 use globset::{GlobBuilder, GlobMatcher};
 use restow_core::stage::{Artifact, Dataset};
@@ -103,10 +104,18 @@ struct Tenant {
 /// # Errors
 /// It cannot be reached, has nothing that was asked for, or something that could not be kept.
 pub async fn discover(client: &Client, options: &SourceOptions) -> Result<Found> {
+    // A server is slow in telling its roles: meanwhile it is asked for the rest.
+    let (mut found, artifacts) = try_join(with_collections(client, options), of_server(client)).await?;
+    found.artifacts.splice(0..0, artifacts);
+    Ok(found)
+}
+
+/// What was found but for what the server keeps beside collections.
+async fn with_collections(client: &Client, options: &SourceOptions) -> Result<Found> {
     let schema: Schema =
         client.get("/schema").await.map_err(|fault| fault.about(about(client, "reading the schema")))?;
     let (classes, notes) = looked_at(client, schema, options).await?;
-    let mut artifacts = of_server(client).await?;
+    let mut artifacts = Vec::new();
     let (mut collections, mut skipped, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     let tenant_globs = options.tenants.as_deref().map(matchers).transpose()?;
     let mut hasher = Sha256::new();
@@ -263,16 +272,15 @@ fn about(client: &Client, what: &str) -> String {
 
 /// What the server keeps beside collections, as far as it has it and hands it over.
 async fn of_server(client: &Client) -> Result<Vec<Artifact>> {
-    let mut artifacts = Vec::new();
-    for (name, path) in OF_SERVER {
+    let asked = OF_SERVER.map(|(name, path)| async move {
         match client.raw(reqwest::Method::GET, path, None).await {
-            Ok(bytes) => artifacts.push(artifact("server", name, bytes.to_vec())),
+            Ok(bytes) => Ok(Some(artifact("server", name, bytes.to_vec()))),
             // Not in this version, not switched on, or not for this key.
-            Err(Fault::Missing(_) | Fault::Denied(_) | Fault::Refused(_)) => {}
-            Err(fault) => return Err(fault.about(about(client, &format!("reading {path}")))),
+            Err(Fault::Missing(_) | Fault::Denied(_) | Fault::Refused(_)) => Ok(None),
+            Err(fault) => Err(fault.about(about(client, &format!("reading {path}")))),
         }
-    }
-    Ok(artifacts)
+    });
+    Ok(try_join_all(asked).await?.into_iter().flatten().collect())
 }
 
 async fn tenants_of(client: &Client, class: &str) -> Result<Vec<Tenant>> {

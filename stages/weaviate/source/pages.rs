@@ -15,7 +15,7 @@ use super::super::client::proto::{
 };
 use super::super::client::{Client, Fault};
 use super::super::columns::{Column, Content};
-use super::super::decode::{self, RestObject, RestPage, id_of};
+use super::super::decode::{self, RestObject, RestPage, id_of, number_of};
 use super::super::rows::Cell;
 use super::ranges::{number, text};
 
@@ -210,12 +210,12 @@ impl PageRequest {
         };
         for result in &mut reply.results {
             let id = id_of(result).ok_or_else(|| Fault::Refused("an object without an id".to_owned()))?;
-            let key = number(&id).ok_or_else(|| Fault::Refused(format!("an object with the id {id:?}")))?;
+            let key = number_of(result).ok_or_else(|| Fault::Refused(format!("an object with the id {id:?}")))?;
             // Twice on the wire, see `proto`.
             page.bytes += result.metadata.as_ref().map_or(0, |metadata| metadata.vector_bytes.len() as u64);
             let updated = result.metadata.as_ref().map_or(0, |metadata| metadata.last_update_time_unix);
-            let cells = decode::of_grpc(&self.columns, result, &id, &self.tenant);
-            let cells = cells.map_err(|reason| decode::reject(&self.class, &self.tenant, &id, reason, None));
+            let cells = decode::of_grpc(&self.columns, result, id, &self.tenant);
+            let cells = cells.map_err(|reason| decode::reject(&self.class, &self.tenant, &text(key), reason, None));
             page.rows.push((key, updated, cells));
         }
         Ok(page)

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::super::client::Client;
 use super::super::client::proto::{MetadataRequest, PropertiesRequest, SearchRequest};
-use super::super::decode::id_of;
+use super::super::decode::number_of;
 use super::filter::Ids;
 
 /// Objects that a range should have: small enough that reading it again costs little, large enough that its requests do.
@@ -136,7 +136,7 @@ async fn probe(
         ..SearchRequest::default()
     };
     let reply = client.search(request).await?;
-    let ids = reply.results.iter().filter_map(|result| number(&id_of(result)?));
+    let ids = reply.results.iter().filter_map(number_of);
     let inside: Vec<u128> = ids.take_while(|id| *id <= range.to).collect();
     let (Some(first), Some(last)) = (inside.first(), inside.last()) else { return Ok(None) };
     let rows = if inside.len() < PROBE as usize {

@@ -27,7 +27,6 @@ pub use format::{CHUNK, HEADER, MAGIC, SEALED_CHUNK, TAG, VERSION, plain_len, st
 pub use headers::KnownHeader;
 pub use path_kind::is_clear;
 pub use store::{ClearRule, EncryptedStore};
-pub use upload::PART;
 pub use whole::{open_bytes, seal_bytes};
 
 #[cfg(test)]

@@ -15,9 +15,10 @@ use object_store::{
 
 use super::format::{HEADER, checked_plain_len};
 use super::headers::{Headers, KnownHeader};
-use super::upload::{EncryptedUpload, PART, seal_payload};
+use super::upload::{EncryptedUpload, seal_payload};
 use super::{ContainerError, ObjectCipher};
 use crate::keys::Keys;
+use crate::location::REMOTE_PART;
 
 /// Decides from a path relative to the repository whether its object is stored in clear.
 pub type ClearRule = fn(&str) -> bool;
@@ -34,6 +35,7 @@ pub struct EncryptedStore {
     pub(super) keys: Keys,
     clear: ClearRule,
     bind_paths: bool,
+    part_bytes: usize,
     pub(super) headers: Arc<Headers>,
 }
 
@@ -41,13 +43,20 @@ impl EncryptedStore {
     /// `root` is the repository's root inside `inner`; keys are derived with paths relative to it. Locations outside of it
     /// are refused, and left out of listings. `is_clear` is [`super::is_clear`] for a repository.
     pub fn new(inner: Arc<dyn ObjectStore>, root: Path, keys: Keys, is_clear: ClearRule) -> Self {
-        Self { inner, root, keys, clear: is_clear, bind_paths: true, headers: Arc::default() }
+        Self { inner, root, keys, clear: is_clear, bind_paths: true, part_bytes: REMOTE_PART, headers: Arc::default() }
     }
 
     /// Binds the empty path instead of each object's own, so that files may be moved: for `files` sinks only.
     #[must_use]
     pub fn with_movable_files(mut self) -> Self {
         self.bind_paths = false;
+        self
+    }
+
+    /// Stored bytes of every part of an upload but the last, whatever the caller's parts are. Default: [`REMOTE_PART`].
+    #[must_use]
+    pub fn with_parts_of(mut self, bytes: usize) -> Self {
+        self.part_bytes = bytes.max(1);
         self
     }
 
@@ -136,7 +145,7 @@ impl EncryptedStore {
         let source = self.get_opts(from, GetOptions::default()).await?;
         let size = source.meta.size;
         let (attributes, extensions) = (source.attributes.clone(), options.extensions);
-        let small = u64::try_from(PART).unwrap_or(0);
+        let small = u64::try_from(self.part_bytes).unwrap_or(0);
         if options.mode == CopyMode::Create && size > MAX_CREATE_COPY {
             let problem = format!("copying {size} bytes to {to} with create-if-absent; at most {MAX_CREATE_COPY} are");
             return Err(Error::NotSupported { source: problem.into() });
@@ -194,7 +203,7 @@ impl ObjectStore for EncryptedStore {
         };
         let cipher = self.create_cipher(&place)?;
         let inner = self.inner.put_multipart_opts(location, opts).await?;
-        Ok(Box::new(EncryptedUpload::new(inner, cipher, location.clone(), Arc::clone(&self.headers))))
+        Ok(Box::new(EncryptedUpload::new(inner, self.part_bytes, cipher, location.clone(), Arc::clone(&self.headers))))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {

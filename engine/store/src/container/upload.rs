@@ -17,10 +17,6 @@ use super::headers::Headers;
 use super::stream::BATCH;
 use super::{ContainerError, ObjectCipher};
 
-/// Stored bytes of every part but the last: 8 MiB, whatever the caller's parts are, so that stores that want equal parts
-/// (R2) or at least 5 MiB (S3) are content. S3's 10,000 parts bound an object to 78 GiB.
-pub const PART: usize = 8 * 1024 * 1024;
-
 /// Plain bytes that are sealed before the task yields.
 const STEP: usize = BATCH * CHUNK;
 
@@ -154,6 +150,8 @@ struct Queue {
 
 struct Pump {
     inner: Box<dyn MultipartUpload>,
+    /// Stored bytes of every part but the last: all are alike, as some stores want them.
+    part_bytes: usize,
     sealer: Sealer,
     /// Plain bytes taken from the queue.
     taken: u64,
@@ -167,12 +165,14 @@ struct Pump {
 impl EncryptedUpload {
     pub(super) fn new(
         inner: Box<dyn MultipartUpload>,
+        part_bytes: usize,
         cipher: ObjectCipher,
         location: Path,
         headers: Arc<Headers>,
     ) -> Self {
         let pump = Pump {
             inner,
+            part_bytes,
             sealer: Sealer::new(cipher, 0),
             taken: 0,
             pending: Vec::new(),
@@ -255,15 +255,15 @@ impl Pump {
         self.sealed = true;
         self.begin_parts();
         if self.sealer.out.len() > 0 {
-            let part = self.sealer.out.take(PART);
+            let part = self.sealer.out.take(self.part_bytes);
             self.begin(part);
         }
         Ok(())
     }
 
     fn begin_parts(&mut self) {
-        while self.sealer.out.len() >= PART {
-            let part = self.sealer.out.take(PART);
+        while self.sealer.out.len() >= self.part_bytes {
+            let part = self.sealer.out.take(self.part_bytes);
             self.begin(part);
         }
     }

@@ -123,6 +123,13 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Location, LocationError
     }
 }
 
+/// Stored bytes of a part of an upload to a store behind a network: what S3 (5 MiB at least) and R2 (all but the last alike) are content
+/// with. S3's 10,000 parts bound an object to 78 GiB.
+pub const REMOTE_PART: usize = 8 << 20;
+
+/// Of one to a local folder: parts are writes into one file there, and what waits for a part is memory.
+pub const LOCAL_PART: usize = 1 << 20;
+
 impl Location {
     /// A location on a store that the caller has made, for tests and layers. Assumes that it lists and can be written.
     pub fn new(store: Arc<dyn ObjectStore>, root: Path, url: impl Into<String>) -> Self {
@@ -140,6 +147,11 @@ impl Location {
         };
         let folder = self.folder.as_ref().map(|folder| folder.join(relative));
         Ok(Self { root, url, folder, ..self.clone() })
+    }
+
+    /// Stored bytes of a part of an upload. An object that is not longer is one request.
+    pub fn part_bytes(&self) -> usize {
+        if self.folder.is_some() { LOCAL_PART } else { REMOTE_PART }
     }
 
     /// The path on the store of `relative`, a path below the root such as `keys/1.json`.

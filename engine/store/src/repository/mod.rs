@@ -70,7 +70,7 @@ pub use read_back::ReadBack;
 pub use recovery::RecoveryState;
 pub use snapshots::SnapshotSummary;
 pub use tap::{DigestTap, Stored};
-pub use writer::{ObjectWriter, PART_BYTES, WrittenObject};
+pub use writer::{ObjectWriter, WrittenObject};
 
 /// The format that this build reads and writes. It is frozen: every later version reads it.
 pub const FORMAT: &str = "1";
@@ -102,10 +102,15 @@ enum Layer {
 }
 
 impl Layer {
-    fn over(store: Arc<dyn ObjectStore>, root: &Path, keys: Option<&Keys>) -> Self {
+    /// Over `store`, which is that of the location or a layer over it.
+    fn over(store: Arc<dyn ObjectStore>, location: &Location, keys: Option<&Keys>) -> Self {
+        let root = location.root.clone();
         match keys {
-            Some(keys) => Self::Encrypted(Arc::new(EncryptedStore::new(store, root.clone(), keys.clone(), is_clear))),
-            None => Self::Blocks(Arc::new(BlockVerifiedStore::new(store, root.clone(), is_data))),
+            Some(keys) => {
+                let layer = EncryptedStore::new(store, root, keys.clone(), is_clear);
+                Self::Encrypted(Arc::new(layer.with_parts_of(location.part_bytes())))
+            }
+            None => Self::Blocks(Arc::new(BlockVerifiedStore::new(store, root, is_data))),
         }
     }
 
@@ -119,7 +124,7 @@ impl Layer {
 
 impl Repository {
     fn new(location: Location, id: RepositoryId, keys: Option<Keys>, warnings: Vec<String>) -> Self {
-        let layer = Layer::over(Arc::clone(&location.store), &location.root, keys.as_ref());
+        let layer = Layer::over(Arc::clone(&location.store), &location, keys.as_ref());
         let anchor = OnceLock::new();
         Self { inner: Arc::new(Inner { location, id, keys, layer, warnings, anchor }) }
     }
@@ -268,8 +273,8 @@ pub(crate) fn writer_over(
 ) -> Result<ObjectWriter, RepositoryError> {
     let path = location.path(relative)?;
     let tap = Arc::new(DigestTap::new(Arc::clone(&location.store)));
-    let layer = Layer::over(Arc::clone(&tap) as _, &location.root, keys);
-    Ok(ObjectWriter::new(layer.store(), tap, path, relative.to_owned(), keys.is_some()))
+    let layer = Layer::over(Arc::clone(&tap) as _, location, keys);
+    Ok(ObjectWriter::new(layer.store(), tap, path, relative.to_owned(), location.part_bytes(), keys.is_some()))
 }
 
 pub(crate) fn part_for(keys: Option<&Keys>, name: &str) -> String {

@@ -23,7 +23,7 @@ impl Repository {
         let object = &written.path;
         // A stack of its own, which knows no header: the one that is stored has to be right too.
         let tap = Arc::new(DigestTap::new(Arc::clone(&self.location().store)));
-        let layer = Layer::over(Arc::clone(&tap) as _, &self.location().root, self.keys());
+        let layer = Layer::over(Arc::clone(&tap) as _, self.location(), self.keys());
         let plain = match layer.store().get(&self.path(object)?).await {
             Ok(found) => found.into_stream(),
             Err(e) => return Err(self.unreadable(object, e)),

@@ -15,9 +15,6 @@ use super::tap::{DigestTap, Stored};
 use crate::blocks::DIGEST_SUFFIX;
 use crate::container::HEADER;
 
-/// Bytes of a part of a multipart upload. An object that is not longer is one request.
-pub const PART_BYTES: usize = 8 << 20;
-
 /// Bytes that are handed to encryption at once, which cuts the parts by itself: what waits for it is held twice.
 const SEAL_BYTES: usize = 1 << 20;
 
@@ -58,7 +55,7 @@ impl WrittenObject {
     }
 }
 
-/// Writes one object: at most two parts of 8 MiB are under way beside the one that fills. Nothing is visible before
+/// Writes one object: at most two parts ([`crate::location::Location::part_bytes`]) are under way beside the one that fills. Nothing is visible before
 /// [`Self::finish`]; dropping the writer aborts the upload.
 ///
 /// Use from one task. After an error only [`Self::abort`] or drop make sense.
@@ -67,6 +64,7 @@ pub struct ObjectWriter {
     tap: Arc<DigestTap>,
     path: Path,
     relative: String,
+    part_bytes: usize,
     encrypted: bool,
     pending: Vec<Bytes>,
     pending_bytes: usize,
@@ -82,6 +80,7 @@ impl ObjectWriter {
         tap: Arc<DigestTap>,
         path: Path,
         relative: String,
+        part_bytes: usize,
         encrypted: bool,
     ) -> Self {
         Self {
@@ -89,6 +88,7 @@ impl ObjectWriter {
             tap,
             path,
             relative,
+            part_bytes,
             encrypted,
             pending: Vec::new(),
             pending_bytes: 0,
@@ -151,7 +151,7 @@ impl ObjectWriter {
 
     /// Bytes that wait for more at most.
     fn most(&self) -> usize {
-        if self.encrypted && self.upload.is_some() { SEAL_BYTES } else { PART_BYTES }
+        if self.encrypted && self.upload.is_some() { SEAL_BYTES.min(self.part_bytes) } else { self.part_bytes }
     }
 
     fn push(&mut self, bytes: Bytes) {

@@ -62,9 +62,9 @@ impl RunStateStore {
     pub fn at(location: Location, seal: Option<&Keys>) -> Self {
         let store: Arc<dyn ObjectStore> = match seal {
             Some(keys) => {
-                Arc::new(EncryptedStore::new(Arc::clone(&location.store), location.root.clone(), keys.clone(), |_| {
-                    false
-                }))
+                let store = Arc::clone(&location.store);
+                let layer = EncryptedStore::new(store, location.root.clone(), keys.clone(), |_| false);
+                Arc::new(layer.with_parts_of(location.part_bytes()))
             }
             None => Arc::clone(&location.store),
         };

@@ -2,6 +2,7 @@
 
 use super::spy::Spy;
 use super::*;
+use crate::location::{LOCAL_PART, REMOTE_PART};
 
 #[tokio::test]
 async fn a_range_read_with_a_known_header_is_one_request_of_whole_chunks() {
@@ -50,10 +51,25 @@ async fn multipart_parts_are_equal_whatever_the_caller_gives() {
             upload.put_part(piece.to_vec().into()).await.unwrap();
         }
         upload.complete().await.unwrap();
-        let last = stored_len(30_000_000) as usize - 3 * PART;
-        assert_eq!(spy.parts(), [PART, PART, PART, last]);
+        let last = stored_len(30_000_000) as usize - 3 * REMOTE_PART;
+        assert_eq!(spy.parts(), [REMOTE_PART, REMOTE_PART, REMOTE_PART, last]);
         assert_eq!(read(&store, "x").await.unwrap(), bytes);
     }
+}
+
+#[tokio::test]
+async fn parts_are_as_long_as_the_store_wants_them() {
+    let spy = Arc::new(Spy::default());
+    let store = over(spy.clone()).with_parts_of(LOCAL_PART);
+    let bytes = pattern(3_500_000);
+    let mut upload = store.put_multipart(&Path::from("x")).await.unwrap();
+    for piece in bytes.chunks(700_001) {
+        upload.put_part(piece.to_vec().into()).await.unwrap();
+    }
+    upload.complete().await.unwrap();
+    let last = stored_len(3_500_000) as usize - 3 * LOCAL_PART;
+    assert_eq!(spy.parts(), [LOCAL_PART, LOCAL_PART, LOCAL_PART, last]);
+    assert_eq!(read(&store, "x").await.unwrap(), bytes);
 }
 
 /// Objects that end just before, at and behind the end of a part.
@@ -61,8 +77,8 @@ async fn multipart_parts_are_equal_whatever_the_caller_gives() {
 async fn parts_end_where_the_object_does() {
     // So many plain bytes are two parts, sealed.
     let two_parts = 16_773_040;
-    assert_eq!(stored_len(two_parts) as usize, 2 * PART);
-    for (plain, last) in [(two_parts - 1, PART - 1), (two_parts, PART), (two_parts + 1, 1)] {
+    assert_eq!(stored_len(two_parts) as usize, 2 * REMOTE_PART);
+    for (plain, last) in [(two_parts - 1, REMOTE_PART - 1), (two_parts, REMOTE_PART), (two_parts + 1, 1)] {
         for piece in [65_535, 65_536, 1 << 20] {
             let spy = Arc::new(Spy::default());
             let store = over(spy.clone());
@@ -74,7 +90,7 @@ async fn parts_end_where_the_object_does() {
             upload.complete().await.unwrap();
             let parts = spy.parts();
             assert_eq!((parts.last(), parts.iter().sum::<usize>()), (Some(&last), stored_len(plain) as usize));
-            assert!(parts.iter().rev().skip(1).all(|part| *part == PART), "{plain} {piece} {parts:?}");
+            assert!(parts.iter().rev().skip(1).all(|part| *part == REMOTE_PART), "{plain} {piece} {parts:?}");
             assert_eq!(read(&store, "x").await.unwrap(), bytes, "{plain} {piece}");
         }
     }

@@ -7,7 +7,8 @@ use object_store::ObjectStoreExt;
 use tempfile::TempDir;
 
 use super::{both, code, overwrite};
-use crate::location::{self, StoreOptions};
+use crate::keys::KeySource;
+use crate::location::{self, LOCAL_PART, Location, REMOTE_PART, StoreOptions};
 use crate::repository::testing::*;
 use crate::repository::*;
 
@@ -76,26 +77,37 @@ async fn a_writer_that_is_dropped_leaves_nothing() {
 #[tokio::test]
 async fn sizes_around_parts_and_blocks_round_trip() {
     both(async |key| {
-        let (_, location) = faulty();
-        let repository = create(&location, key.as_ref()).await;
-        let id = SnapshotId::generate(moment(0)).unwrap();
-        let part = PART_BYTES;
-        for size in [0, 1, 1 << 20, (1 << 20) + 1, part - 1, part, part + 1, 2 * part, 3 * part + 5] {
-            let content: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
-            let path = repository.new_data_path(&id, "d", "s", "bin").unwrap();
-            let mut writer = repository.new_writer(&path).unwrap();
-            for piece in content.chunks(300_007) {
-                writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
-            }
-            let written = writer.finish().await.unwrap();
-            assert_eq!(written.plain_bytes, size as u64);
-            repository.read_back(&written).await.unwrap();
-            let head = location.store.head(&path).await.unwrap();
-            assert_eq!(head.size, written.stored_bytes);
-            assert_eq!(repository.objects().get(&path).await.unwrap().bytes().await.unwrap(), content);
+        let dir = TempDir::new().unwrap();
+        let base = dir.path().join("r").display().to_string();
+        let local = location::open(&base, &StoreOptions::default()).unwrap();
+        assert_eq!(local.part_bytes(), LOCAL_PART);
+        let (_, remote) = faulty();
+        assert_eq!(remote.part_bytes(), REMOTE_PART);
+        for location in [local, remote] {
+            sizes_round_trip(&location, key.as_ref()).await;
         }
     })
     .await;
+}
+
+async fn sizes_round_trip(location: &Location, key: Option<&KeySource>) {
+    let repository = create(location, key).await;
+    let id = SnapshotId::generate(moment(0)).unwrap();
+    let part = location.part_bytes();
+    for size in [0, 1, 1 << 20, (1 << 20) + 1, part - 1, part, part + 1, 2 * part, 3 * part + 5] {
+        let content: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+        let path = repository.new_data_path(&id, "d", "s", "bin").unwrap();
+        let mut writer = repository.new_writer(&path).unwrap();
+        for piece in content.chunks(300_007) {
+            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        let written = writer.finish().await.unwrap();
+        assert_eq!(written.plain_bytes, size as u64);
+        repository.read_back(&written).await.unwrap();
+        let head = location.store.head(&path).await.unwrap();
+        assert_eq!(head.size, written.stored_bytes);
+        assert_eq!(repository.objects().get(&path).await.unwrap().bytes().await.unwrap(), content);
+    }
 }
 
 #[tokio::test]
