@@ -42,34 +42,21 @@ async fn a_small_object_is_read_with_one_request() {
 
 #[tokio::test]
 async fn multipart_parts_are_equal_whatever_the_caller_gives() {
-    for piece in [1_000_003, 5 * 1024 * 1024, 8 * 1024 * 1024, 30_000_000] {
-        let spy = Arc::new(Spy::default());
-        let store = over(spy.clone());
-        let bytes = pattern(30_000_000);
-        let mut upload = store.put_multipart(&Path::from("x")).await.unwrap();
-        for piece in bytes.chunks(piece) {
-            upload.put_part(piece.to_vec().into()).await.unwrap();
+    for (part, plain) in [(LOCAL_PART, 3_500_000), (REMOTE_PART, 30_000_000)] {
+        for piece in [1_000_003, 5 * 1024 * 1024, 8 * 1024 * 1024, 30_000_000] {
+            let spy = Arc::new(Spy::default());
+            let store = over(spy.clone()).with_parts_of(part);
+            let bytes = pattern(plain);
+            let mut upload = store.put_multipart(&Path::from("x")).await.unwrap();
+            for piece in bytes.chunks(piece) {
+                upload.put_part(piece.to_vec().into()).await.unwrap();
+            }
+            upload.complete().await.unwrap();
+            let last = stored_len(plain as u64) as usize - 3 * part;
+            assert_eq!(spy.parts(), [part, part, part, last]);
+            assert_eq!(read(&store, "x").await.unwrap(), bytes);
         }
-        upload.complete().await.unwrap();
-        let last = stored_len(30_000_000) as usize - 3 * REMOTE_PART;
-        assert_eq!(spy.parts(), [REMOTE_PART, REMOTE_PART, REMOTE_PART, last]);
-        assert_eq!(read(&store, "x").await.unwrap(), bytes);
     }
-}
-
-#[tokio::test]
-async fn parts_are_as_long_as_the_store_wants_them() {
-    let spy = Arc::new(Spy::default());
-    let store = over(spy.clone()).with_parts_of(LOCAL_PART);
-    let bytes = pattern(3_500_000);
-    let mut upload = store.put_multipart(&Path::from("x")).await.unwrap();
-    for piece in bytes.chunks(700_001) {
-        upload.put_part(piece.to_vec().into()).await.unwrap();
-    }
-    upload.complete().await.unwrap();
-    let last = stored_len(3_500_000) as usize - 3 * LOCAL_PART;
-    assert_eq!(spy.parts(), [LOCAL_PART, LOCAL_PART, LOCAL_PART, last]);
-    assert_eq!(read(&store, "x").await.unwrap(), bytes);
 }
 
 /// Objects that end just before, at and behind the end of a part.
