@@ -14,7 +14,7 @@ pub struct ParquetOptions {
     /// Compression level: zstd 1 to 22, gzip 0 to 9; the others have none. Default: zstd 3, and 1 for ids and vectors; gzip 6.
     pub level: Option<u32>,
     /// Size of a row group before encoding, as Arrow bytes; it bounds the memory of the writer. Smaller where `memory` has no room for it.
-    /// Default: 64MiB. Minimum: 1MiB.
+    /// Default: 8MiB. Minimum: 1MiB.
     pub row_group: ByteSize,
     /// Rows of a row group at most. Default: 1048576. Minimum: 1.
     #[schemars(range(min = 1))]
@@ -23,7 +23,7 @@ pub struct ParquetOptions {
 
 impl Default for ParquetOptions {
     fn default() -> Self {
-        Self { compression: PageCompression::Zstd, level: None, row_group: ByteSize(64 << 20), max_rows: 1 << 20 }
+        Self { compression: PageCompression::Zstd, level: None, row_group: ByteSize(8 << 20), max_rows: 1 << 20 }
     }
 }
 
@@ -125,7 +125,7 @@ impl ParquetOptions {
         if self.row_group.bytes() < 1 << 20 {
             problems.push(
                 Problem::new("/row_group", format!("row groups of {} are too small", self.row_group))
-                    .with_help("use at least 1MiB; 64MiB is the default"),
+                    .with_help("use at least 1MiB; 8MiB is the default"),
             );
         }
         problems

@@ -46,9 +46,14 @@ pub struct RestPage {
 pub fn id_of(result: &SearchResult) -> Option<String> {
     let metadata = result.metadata.as_ref()?;
     match <[u8; 16]>::try_from(metadata.id_as_bytes.as_ref()) {
-        Ok(bytes) => Some(uuid::Uuid::from_bytes(bytes).hyphenated().to_string()),
+        Ok(bytes) => Some(id_text(u128::from_be_bytes(bytes))),
         Err(_) => std::str::from_utf8(&metadata.id).ok().filter(|id| !id.is_empty()).map(str::to_owned),
     }
+}
+
+/// An id as text. Its 36 bytes are written at once: there is one for each object, and `Display` goes the way of all formatting.
+pub fn id_text(id: u128) -> String {
+    uuid::Uuid::from_u128(id).hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
 }
 
 /// The id of a result as a number.

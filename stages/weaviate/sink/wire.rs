@@ -8,6 +8,7 @@ use super::super::client::proto::{
     BatchObject, BatchProperties, BoolArray, IntArray, MULTI_FP32, NumberArray, Struct, StructField, StructKind,
     StructList, StructValue, TextArray, Vectors,
 };
+use super::super::decode::id_text;
 use super::convert::{Datum, Object};
 
 impl Object {
@@ -47,7 +48,7 @@ impl Object {
         }
         properties.non_ref_properties = Some(plain);
         let mut object = BatchObject {
-            uuid: self.id.hyphenated().to_string(),
+            uuid: id_text(self.id.as_u128()),
             properties: Some(properties),
             collection: class.to_owned(),
             tenant: self.tenant.clone(),

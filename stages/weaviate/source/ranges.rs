@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::super::client::Client;
 use super::super::client::proto::{MetadataRequest, PropertiesRequest, SearchRequest};
+pub use super::super::decode::id_text as text;
 use super::super::decode::number_of;
 use super::filter::Ids;
 
@@ -182,11 +183,6 @@ fn joined(ranges: &[Range], target: u64, tenant: Option<&str>) -> Vec<Piece> {
 /// An id as a number; the order is the same.
 pub fn number(id: &str) -> Option<u128> {
     Uuid::try_parse(id).ok().map(|id| id.as_u128())
-}
-
-/// The text of an id.
-pub fn text(number: u128) -> String {
-    Uuid::from_u128(number).hyphenated().to_string()
 }
 
 #[cfg(test)]

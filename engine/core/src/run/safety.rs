@@ -70,7 +70,7 @@ fn literal(name: &str) -> String {
     let mut glob = String::with_capacity(name.len());
     for c in name.chars() {
         match c {
-            '*' | '?' | '[' | '{' => glob.extend(['[', c, ']']),
+            '*' | '?' | '[' | '{' | '}' => glob.extend(['[', c, ']']),
             '\\' => glob.push_str("\\\\"),
             c => glob.push(c),
         }
@@ -138,4 +138,36 @@ async fn record(work: &Work, snapshot: &str) -> Result<()> {
     work.state.put_receipt(&work.run, &stored).await?;
     work.add(receipt);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use globset::GlobBuilder;
+    use proptest::prelude::*;
+
+    use super::literal;
+
+    fn matches(glob: &str, name: &str) -> bool {
+        // As the source `repository` builds the globs of `datasets`.
+        GlobBuilder::new(glob).literal_separator(false).build().unwrap().compile_matcher().is_match(name)
+    }
+
+    #[test]
+    fn the_glob_of_a_name_stands_for_no_other() {
+        for name in ["*", "a*b", "what?", "[ab]", "{a,b}", "a]", "a}", "!a", "[!a]", "back\\slash", "a/b", "Ünïcode"]
+        {
+            assert!(matches(&literal(name), name), "{name}: {}", literal(name));
+            for other in ["", "a", "b", "ab", "a_b", "whats", "[a]", "backslash"] {
+                assert!(!matches(&literal(name), other), "{name}: {} matches {other}", literal(name));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_is_matched_by_its_glob_alone(name in "[a-c*?\\[\\]{},!\\\\/-]{1,6}", other in "[a-c*?\\[\\]{},!\\\\/-]{1,6}") {
+            prop_assert!(matches(&literal(&name), &name));
+            prop_assert_eq!(matches(&literal(&name), &other), name == other);
+        }
+    }
 }
