@@ -14,8 +14,8 @@ pub struct ParquetOptions {
     /// Compression level: zstd 1 to 22, gzip 0 to 9; the others have none. Default: zstd 3, and 1 for ids and vectors; gzip 6.
     pub level: Option<u32>,
     /// Size of a row group before encoding, as Arrow bytes; it bounds the memory of the writer. Smaller where `memory` has no room for it.
-    /// Default: 8MiB. Minimum: 1MiB.
-    pub row_group: ByteSize,
+    /// Default: 8MiB for a table with vectors, 64MiB for any other. Minimum: 1MiB.
+    pub row_group: Option<ByteSize>,
     /// Rows of a row group at most. Default: 1048576. Minimum: 1.
     #[schemars(range(min = 1))]
     pub max_rows: u64,
@@ -23,7 +23,7 @@ pub struct ParquetOptions {
 
 impl Default for ParquetOptions {
     fn default() -> Self {
-        Self { compression: PageCompression::Zstd, level: None, row_group: ByteSize(8 << 20), max_rows: 1 << 20 }
+        Self { compression: PageCompression::Zstd, level: None, row_group: None, max_rows: 1 << 20 }
     }
 }
 
@@ -122,10 +122,10 @@ impl ParquetOptions {
             PageCompression::Lz4 | PageCompression::Snappy | PageCompression::None => None,
         };
         let mut problems = level_problems(self.level, levels, &format!("{:?}", self.compression).to_lowercase());
-        if self.row_group.bytes() < 1 << 20 {
+        if let Some(small) = self.row_group.filter(|size| size.bytes() < 1 << 20) {
             problems.push(
-                Problem::new("/row_group", format!("row groups of {} are too small", self.row_group))
-                    .with_help("use at least 1MiB; 8MiB is the default"),
+                Problem::new("/row_group", format!("row groups of {small} are too small"))
+                    .with_help("use at least 1MiB; the default is 8MiB for a table with vectors, 64MiB for any other"),
             );
         }
         problems

@@ -15,6 +15,11 @@ use super::pieces::Pieces;
 use super::properties::writer_properties;
 use super::vectors::Vectors;
 
+/// Bytes of a row group where nobody chose: vectors hardly compress, and all of a group are held until it ends. Other tables become small when they
+/// are encoded, and smaller in large groups.
+const WITH_VECTORS: u64 = 8 << 20;
+const WITHOUT_VECTORS: u64 = 64 << 20;
+
 /// The writer of one file.
 pub(in crate::codec) struct ParquetFile {
     file: SerializedFileWriter<Pieces>,
@@ -47,7 +52,8 @@ impl ParquetFile {
         let options_ = ArrowWriterOptions::new().with_properties(properties);
         let writer = ArrowWriter::try_new_with_options(Pieces::default(), SchemaRef::clone(schema), options_)?;
         let (file, columns) = writer.into_serialized_writer()?;
-        let max_bytes = usize::try_from(options.row_group.bytes()).unwrap_or(usize::MAX).max(1);
+        let row_group = options.row_group.map_or_else(|| usual_bytes(schema), |chosen| chosen.bytes());
+        let max_bytes = usize::try_from(row_group).unwrap_or(usize::MAX).max(1);
         let max_rows = usize::try_from(options.max_rows).unwrap_or(usize::MAX).max(1);
         let (schema, options) = (SchemaRef::clone(schema), options.clone());
         Ok(Self { file, columns, schema, options, max_bytes, max_rows, open: None })
@@ -183,6 +189,22 @@ impl Column {
     }
 }
 
+fn usual_bytes(schema: &SchemaRef) -> u64 {
+    let with_vectors = schema.fields().iter().any(|field| holds_vectors(field.data_type()));
+    if with_vectors { WITH_VECTORS } else { WITHOUT_VECTORS }
+}
+
+/// Lists of one length, and lists of the floats that embeddings are made of.
+fn holds_vectors(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::FixedSizeList(..) => true,
+        DataType::List(item) | DataType::LargeList(item) => {
+            matches!(item.data_type(), DataType::Float16 | DataType::Float32) || holds_vectors(item.data_type())
+        }
+        _ => false,
+    }
+}
+
 /// How many columns of Parquet a column of the table is.
 fn leaves_of(field: &FieldRef) -> usize {
     match field.data_type() {
@@ -209,4 +231,19 @@ fn footer_bytes(tail: &[u8]) -> Option<u64> {
     let (rest, _magic) = tail.split_last_chunk::<4>()?;
     let (_, length) = rest.split_last_chunk::<4>()?;
     Some(u64::from(u32::from_le_bytes(*length)) + 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_are_known_by_their_types() {
+        let list = |item: DataType| DataType::new_list(item, true);
+        let fixed = DataType::new_fixed_size_list(DataType::Float32, 4, true);
+        let vectors = [fixed.clone(), list(DataType::Float32), list(fixed), list(list(DataType::Float16))];
+        assert!(vectors.iter().all(holds_vectors));
+        let others = [DataType::Float32, DataType::Utf8, list(DataType::Float64), list(list(DataType::Utf8))];
+        assert!(!others.iter().any(holds_vectors));
+    }
 }

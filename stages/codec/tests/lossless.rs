@@ -139,7 +139,7 @@ fn embeddings(rows: usize) -> RecordBatch {
 fn row_groups_are_bounded_in_bytes() {
     run(async {
         let batch = embeddings(8000);
-        let options = ParquetOptions { row_group: ByteSize(1 << 20), ..ParquetOptions::default() };
+        let options = ParquetOptions { row_group: Some(ByteSize(1 << 20)), ..ParquetOptions::default() };
         let (bytes, encoded) =
             encode(&Codec::Parquet(options), &batch.schema(), std::slice::from_ref(&batch)).await.unwrap();
         let reader = SerializedFileReader::new(bytes.clone()).unwrap();
@@ -154,6 +154,22 @@ fn row_groups_are_bounded_in_bytes() {
         let few = ParquetOptions { max_rows: 1000, ..ParquetOptions::default() };
         let (bytes, _) = encode(&Codec::Parquet(few), &batch.schema(), &[batch]).await.unwrap();
         assert_eq!(SerializedFileReader::new(bytes).unwrap().num_row_groups(), 8);
+    });
+}
+
+/// Where nobody chose: small groups where vectors are held until a group ends, large ones for other tables.
+#[test]
+fn row_groups_of_vectors_are_small_and_others_large() {
+    async fn groups(batch: RecordBatch) -> usize {
+        let batches = vec![batch.clone(); 17_000_000_usize.div_ceil(batch.get_array_memory_size())];
+        let (bytes, _) = encode(&Codec::default(), &batch.schema(), &batches).await.unwrap();
+        SerializedFileReader::new(bytes).unwrap().num_row_groups()
+    }
+    run(async {
+        let vectors = embeddings(1000);
+        assert!(groups(vectors.clone()).await > 1);
+        let others = vectors.project(&[0, 2]).unwrap();
+        assert_eq!(groups(others).await, 1);
     });
 }
 
@@ -178,7 +194,7 @@ fn memory_is_bounded_while_writing() {
     run(async {
         let batch = embeddings(1000);
         let output = crate::codec::MemoryOutput::default();
-        let options = ParquetOptions { row_group: ByteSize(2 << 20), ..ParquetOptions::default() };
+        let options = ParquetOptions { row_group: Some(ByteSize(2 << 20)), ..ParquetOptions::default() };
         let mut encoder = Codec::Parquet(options).encoder(batch.schema(), Box::new(output)).unwrap();
         let mut most = 0;
         for _ in 0..20 {
