@@ -31,7 +31,6 @@ use serde_json::Value;
 pub use encode::{ByteOutput, Encoded, Encoder, MemoryOutput};
 pub use options::{ArrowFormat, ArrowOptions, JsonLinesOptions, JsonOptions, ParquetOptions, StreamCompression};
 pub(crate) use parquet::VectorPage;
-pub use parquet::writer_properties;
 
 use encode::{BatchWriter, BlockingEncoder};
 

@@ -48,13 +48,13 @@ enum Column {
 
 impl ParquetFile {
     pub(in crate::codec) fn new(options: &ParquetOptions, schema: &SchemaRef) -> Result<Self> {
-        let properties = writer_properties(options, schema)?;
-        let options_ = ArrowWriterOptions::new().with_properties(properties);
-        let writer = ArrowWriter::try_new_with_options(Pieces::default(), SchemaRef::clone(schema), options_)?;
-        let (file, columns) = writer.into_serialized_writer()?;
         let row_group = options.row_group.map_or_else(|| usual_bytes(schema), |chosen| chosen.bytes());
         let max_bytes = usize::try_from(row_group).unwrap_or(usize::MAX).max(1);
         let max_rows = usize::try_from(options.max_rows).unwrap_or(usize::MAX).max(1);
+        let properties = writer_properties(options, schema, max_rows.min(fitting_rows(schema, max_bytes)))?;
+        let options_ = ArrowWriterOptions::new().with_properties(properties);
+        let writer = ArrowWriter::try_new_with_options(Pieces::default(), SchemaRef::clone(schema), options_)?;
+        let (file, columns) = writer.into_serialized_writer()?;
         let (schema, options) = (SchemaRef::clone(schema), options.clone());
         Ok(Self { file, columns, schema, options, max_bytes, max_rows, open: None })
     }
@@ -205,6 +205,22 @@ fn holds_vectors(data_type: &DataType) -> bool {
     }
 }
 
+/// The most rows that a row group of so many bytes can have.
+fn fitting_rows(schema: &SchemaRef, max_bytes: usize) -> usize {
+    let least: usize = schema.fields().iter().map(|field| least_bytes(field.data_type())).sum();
+    (max_bytes / least.max(1)).saturating_add(1)
+}
+
+/// Bytes that a value takes as an Arrow array, whatever it is.
+fn least_bytes(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::FixedSizeList(item, length) => {
+            usize::try_from(*length).unwrap_or_default().saturating_mul(least_bytes(item.data_type()))
+        }
+        other => other.primitive_width().unwrap_or_default(),
+    }
+}
+
 /// How many columns of Parquet a column of the table is.
 fn leaves_of(field: &FieldRef) -> usize {
     match field.data_type() {
@@ -235,6 +251,13 @@ fn footer_bytes(tail: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{FixedSizeListArray, StringArray};
+    use arrow::datatypes::Float32Type;
+    use parquet::file::metadata::ParquetMetaDataReader;
+    use restow_spec::units::ByteSize;
+
     use super::*;
 
     #[test]
@@ -245,5 +268,29 @@ mod tests {
         assert!(vectors.iter().all(holds_vectors));
         let others = [DataType::Float32, DataType::Utf8, list(DataType::Float64), list(list(DataType::Utf8))];
         assert!(!others.iter().any(holds_vectors));
+    }
+
+    /// What bloom filters are laid out for.
+    #[test]
+    fn row_groups_have_no_more_rows_than_fit() {
+        let length = 300;
+        let vectors = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(
+            (0..5_000).map(|row| Some((0..length).map(move |index| Some((row * index) as f32)))),
+            length,
+        );
+        let ids = StringArray::from_iter_values((0..5_000).map(|_| ""));
+        let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("v", Arc::new(vectors))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let options = ParquetOptions { row_group: Some(ByteSize(1 << 20)), ..ParquetOptions::default() };
+        let mut file = Box::new(ParquetFile::new(&options, &batch.schema()).unwrap());
+        for from in (0..5_000).step_by(625) {
+            file.write(&batch.slice(from, 625)).unwrap();
+        }
+        let bytes = Bytes::from(file.finish().unwrap().0.concat());
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+        let rows: Vec<usize> = footer.row_groups().iter().map(|group| group.num_rows() as usize).collect();
+        let most = fitting_rows(&batch.schema(), 1 << 20);
+        assert_eq!((rows.iter().sum::<usize>(), most), (5_000, (1 << 20) / 1_200 + 1));
+        assert!(rows.len() > 4 && rows.iter().all(|rows| *rows <= most), "{rows:?}");
     }
 }

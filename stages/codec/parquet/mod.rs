@@ -8,5 +8,4 @@ mod vectors;
 
 pub(super) use file::{ParquetFile, batch_bytes};
 pub(super) use properties::unsupported;
-pub use properties::writer_properties;
 pub(crate) use vectors::VectorPage;

@@ -17,21 +17,21 @@ use super::super::options::{PageCompression, ParquetOptions};
 const STATISTICS_BYTES: usize = 64;
 /// Share of ids that the bloom filter wrongly says may be there.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
-/// Ids for which a bloom filter is laid out at most; it is folded down to what a row group really holds.
+/// Ids for which a bloom filter is laid out at most (2 MiB); it is folded down to what a row group really holds. It is laid out for no more than a
+/// row group can hold: where that is few thousand rows with vectors, to clear and fold megabytes costs more than the ids.
 const BLOOM_MAX_IDS: u64 = 1 << 20;
 /// Tables with more columns than this are written in plain encodings, to bound the memory of a writer.
 const MAX_DICTIONARIES: usize = 512;
 
-/// The properties with which a file of this schema is written.
+/// The properties with which a file of this schema is written, with so many rows in a row group at most.
 ///
 /// # Errors
 /// The compression level does not exist.
-pub fn writer_properties(options: &ParquetOptions, schema: &Schema) -> Result<WriterProperties> {
-    let rows = usize::try_from(options.max_rows).unwrap_or(usize::MAX).max(1);
+pub(super) fn writer_properties(options: &ParquetOptions, schema: &Schema, rows: usize) -> Result<WriterProperties> {
     let mut builder = WriterProperties::builder()
         .set_created_by(format!("restow {}", env!("CARGO_PKG_VERSION")))
         .set_compression(compression(options)?)
-        .set_max_row_group_row_count(Some(rows))
+        .set_max_row_group_row_count(Some(rows.max(1)))
         .set_statistics_truncate_length(Some(STATISTICS_BYTES))
         .set_column_index_truncate_length(Some(STATISTICS_BYTES));
     // Every open column holds a dictionary and the buffers of its encoder, some hundred kilobytes: not in a table of
@@ -41,6 +41,7 @@ pub fn writer_properties(options: &ParquetOptions, schema: &Schema) -> Result<Wr
         builder = builder.set_dictionary_enabled(false);
     }
     let fast = fast_compression(options)?;
+    let ids = u64::try_from(rows).unwrap_or(u64::MAX).clamp(1, BLOOM_MAX_IDS);
     let roles = Roles::of(schema);
     for field in schema.fields() {
         if !wide || matches!(field.data_type(), DataType::FixedSizeList(..)) {
@@ -54,7 +55,7 @@ pub fn writer_properties(options: &ParquetOptions, schema: &Schema) -> Result<Wr
             builder = builder
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
-                .set_column_bloom_filter_max_ndv(path, options.max_rows.min(BLOOM_MAX_IDS));
+                .set_column_bloom_filter_max_ndv(path, ids);
         }
     }
     Ok(builder.build())
