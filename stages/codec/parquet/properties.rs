@@ -18,7 +18,7 @@ const STATISTICS_BYTES: usize = 64;
 /// Share of ids that the bloom filter wrongly says may be there.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// Ids for which a bloom filter is laid out at most (2 MiB); it is folded down to what a row group really holds. It is laid out for no more than a
-/// row group can hold: where that is few thousand rows with vectors, to clear and fold megabytes costs more than the ids.
+/// row group can hold: where that is a few thousand rows with vectors, to clear and fold megabytes costs more than the ids.
 const BLOOM_MAX_IDS: u64 = 1 << 20;
 /// Tables with more columns than this are written in plain encodings, to bound the memory of a writer.
 const MAX_DICTIONARIES: usize = 512;
